@@ -1,0 +1,45 @@
+"""The one tree of errors a user can meet.
+
+SwallowError
+|-- RequestError      the request is wrong: exit 2, one line (given, expected, what to do)
+|-- RunFailed         some cell or process failed while the rest ran: exit 1
+`-- Preempted         stopped on purpose, state saved: exit 75, run the same command again
+
+Anything else that escapes is a defect of this project and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_WRONG_REQUEST = 2
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: "try again later"
+
+
+class SwallowError(Exception):
+    """Base of every error that is reported without a traceback."""
+
+    exit_code = EXIT_FAILED
+
+
+class RequestError(SwallowError, ValueError):
+    """The request cannot be carried out as given; the message says what to change."""
+
+    exit_code = EXIT_WRONG_REQUEST
+
+    def __init__(self, given: str, *, expected: str, remedy: str) -> None:
+        """Compose the one line every user error has: `given; expected ...; remedy`."""
+        self.given, self.expected, self.remedy = given, expected, remedy
+        super().__init__(f"{given}; expected {expected}; {remedy}")
+
+
+class RunFailed(SwallowError, RuntimeError):
+    """A process or cell failed; the message names it and where its log is."""
+
+    exit_code = EXIT_FAILED
+
+
+class Preempted(SwallowError):
+    """Stopped by a signal after saving; the same command continues."""
+
+    exit_code = EXIT_PREEMPTED

@@ -1,0 +1,113 @@
+"""Write files so that a kill at any moment leaves the old file or the new one, never half of one.
+
+Reads/Writes  whatever path it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from swallow_exp.artefact.errors import RequestError
+
+FINGERPRINT_BLOCK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def user_disk(path: Path) -> Iterator[None]:
+    """Turn 'disk full', 'no permission' and 'not a folder' into one-line user errors that name `path`."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: ("no space left on the disk", "free space or choose another folder with paths.out="),
+            errno.EDQUOT: ("the disk quota is used up", "free space or choose another folder with paths.out="),
+            errno.EACCES: ("permission denied", "choose a folder you may write with paths.out="),
+            errno.EROFS: ("the file system is read-only", "choose a folder you may write with paths.out="),
+            errno.ENOTDIR: ("a part of the path is a file", "choose another folder with paths.out="),
+            errno.EPERM: ("operation not permitted", "choose a folder you may write with paths.out="),
+        }
+        if error.errno not in reasons:
+            raise
+        reason, remedy = reasons[error.errno]
+        where = error.filename or str(path)
+        raise RequestError(f"cannot write {where}: {reason}", expected="a writable folder with space", remedy=remedy) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents; a user error when that is not possible."""
+    with user_disk(path):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write to a temporary name beside `path`, flush to disk, rename."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with user_disk(path):
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """UTF-8 twin of `write_bytes_atomic`."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Readable JSON (UTF-8, sorted keys as given, newline at the end), written atomically."""
+    write_text_atomic(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file this project wrote; None when it is missing or torn (never trusted, always rebuilt)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of the file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint_file(path: Path) -> str:
+    """Cheap content mark of a possibly huge file: size and its first and last MiB (full sha256s are in manifests)."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as handle:
+        digest.update(handle.read(FINGERPRINT_BLOCK_BYTES))
+        if size > 2 * FINGERPRINT_BLOCK_BYTES:
+            handle.seek(-FINGERPRINT_BLOCK_BYTES, os.SEEK_END)
+        digest.update(handle.read(FINGERPRINT_BLOCK_BYTES))
+    return digest.hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Hex sha256 of canonical JSON: the hash behind every identity in this project."""
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder tree if it is there."""
+    shutil.rmtree(path, ignore_errors=True)

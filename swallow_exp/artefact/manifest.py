@@ -1,0 +1,137 @@
+"""Build an artefact once, under a lock, into a temporary folder; the manifest is written last and means "done".
+
+(1) look      <folder>/manifest.json present      -> return at once
+(2) lock      <folder>.lock                       -> one builder, others wait
+(3) build     into <folder>.partial-*             -> files
+(4) finish    manifest.json, then rename          -> <folder>
+
+A folder without a manifest is never trusted. Leftover .partial folders of dead builders are removed by the next builder.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from swallow_exp import __version__
+from swallow_exp.artefact.files import make_folder, read_json, remove_folder, user_disk, write_json_atomic
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+VERSIONED_PACKAGES = (
+    "numpy",
+    "sentencepiece",
+    "tokenizers",
+    "transformers",
+    "torch",
+    "lightning",
+    "lm_eval",
+    "fugashi",
+    "unidic-lite",
+    "pyarrow",
+)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished artefact: its folder and its manifest."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """`<name>-<hash7>`."""
+        return self.folder.name
+
+    @property
+    def digest(self) -> str:
+        """Full hex digest of what the artefact was asked to be and made from."""
+        return str(self.manifest["digest"])
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Numbers the builder reported."""
+        counts: Mapping[str, Any] = self.manifest["counts"]
+        return counts
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that can change an artefact; absent packages are absent."""
+    versions = {"python": platform.python_version(), "swallow_exp": __version__}
+    for package in VERSIONED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def find_artefact(folder: Path) -> Artefact | None:
+    """The finished artefact in `folder`, or None when it is missing or torn."""
+    manifest = read_json(folder / MANIFEST_NAME)
+    if not isinstance(manifest, dict) or "digest" not in manifest:
+        return None
+    return Artefact(folder, manifest)
+
+
+def build_artefact(
+    folder: Path,
+    build: Callable[[Path], Mapping[str, Any]],
+    *,
+    kind: str,
+    digest: str,
+    request: Mapping[str, Any],
+    made_from: Mapping[str, str],
+) -> Artefact:
+    """Return the artefact in `folder`, building it when missing.
+
+    build      writes files into the folder it is given and returns the counts for the manifest
+    digest     full hex digest of request + made_from (its first 7 letters are in the folder's name)
+    request    the part of the config that decided it
+    made_from  role -> id or fingerprint of what it was made from
+    Raises whatever `build` raises; nothing is left behind then.
+    """
+    found = find_artefact(folder)
+    if found is not None:
+        return found
+    make_folder(folder.parent)
+    with user_disk(folder), FileLock(str(folder) + ".lock"):
+        found = find_artefact(folder)
+        if found is not None:
+            return found
+        for leftover in folder.parent.glob(f"{folder.name}.partial-*"):
+            remove_folder(leftover)
+        partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:8]}")
+        partial.mkdir()
+        started = time.time()
+        try:
+            counts = dict(build(partial))
+            manifest = {
+                "kind": kind,
+                "format_version": FORMAT_VERSION,
+                "digest": digest,
+                "made_from": dict(made_from),
+                "request": dict(request),
+                "counts": counts,
+                "files": {str(p.relative_to(partial)): p.stat().st_size for p in sorted(partial.rglob("*")) if p.is_file()},
+                "seconds": round(time.time() - started, 3),
+                "versions": package_versions(),
+                "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            }
+            write_json_atomic(partial / MANIFEST_NAME, manifest)
+            remove_folder(folder)  # a folder without a manifest is not an artefact
+            partial.rename(folder)
+        except BaseException:
+            remove_folder(partial)
+            raise
+    return Artefact(folder, manifest)

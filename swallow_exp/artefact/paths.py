@@ -1,0 +1,109 @@
+"""Where everything lies under one output root. The only place that joins path strings.
+
+<out>/artefacts/{corpus,vocabulary,tokens,mixture,weights}/<name>-<hash7>/
+<out>/runs/<run_id>/...
+<out>/sweeps/<name>.json
+<out>/reports/<name>/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ARTEFACT_KINDS = ("corpus", "vocabulary", "tokens", "mixture", "weights")
+
+
+def artefact_folder(out: Path, kind: str, name: str, digest: str) -> Path:
+    """Folder of one artefact; `digest` is a full hex digest, its first seven letters are used."""
+    assert kind in ARTEFACT_KINDS, kind
+    return out / "artefacts" / kind / f"{name}-{digest[:7]}"
+
+
+def runs_folder(out: Path) -> Path:
+    """All runs."""
+    return out / "runs"
+
+
+def sweep_file(out: Path, name: str) -> Path:
+    """The expanded grid of one sweep: cells, run_ids and the contrasts it asks for."""
+    return out / "sweeps" / f"{name}.json"
+
+
+def report_folder(out: Path, name: str) -> Path:
+    """Tables, figures and the page of one sweep."""
+    return out / "reports" / name
+
+
+def logs_folder(out: Path) -> Path:
+    """Console logs of cells and evaluators."""
+    return out / "logs"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Every file of one run."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path, run_id: str) -> RunPaths:
+        """Paths of run `run_id` under the output root `out`."""
+        return cls(runs_folder(out) / run_id)
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name is the run_id."""
+        return self.folder.name
+
+    @property
+    def identity(self) -> Path:
+        """The hashed part of the config."""
+        return self.folder / "identity.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved config that ran."""
+        return self.folder / "config.yaml"
+
+    @property
+    def inputs(self) -> Path:
+        """Which artefacts the run is made from (folders and digests)."""
+        return self.folder / "inputs.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Commit, versions, host, devices, argv."""
+        return self.folder / "provenance.json"
+
+    @property
+    def status(self) -> Path:
+        """State machine: planned | running | preempted | trained | failed."""
+        return self.folder / "status.json"
+
+    @property
+    def events(self) -> Path:
+        """The outbox: one JSON object a line."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that trains this run."""
+        return self.folder / "train.lock"
+
+    @property
+    def checkpoint_index(self) -> Path:
+        """tokens -> folder, digest, export."""
+        return self.folder / "checkpoints.json"
+
+    def checkpoint(self, trained_tokens: int) -> Path:
+        """Folder of the checkpoint at exactly `trained_tokens`."""
+        return self.folder / "checkpoints" / f"tokens_{trained_tokens}"
+
+    def evaluation(self, trained_tokens: int, task: str) -> Path:
+        """Folder of one task's result at one checkpoint."""
+        return self.folder / "evaluations" / f"tokens_{trained_tokens}" / task
+
+    def publication(self, sink: str) -> Path:
+        """How far a publisher has sent this run's outbox."""
+        return self.folder / "published" / f"{sink}.json"

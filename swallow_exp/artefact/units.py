@@ -1,0 +1,28 @@
+"""Steps, sequences, tokens: the only arithmetic between them.
+
+sequence   `sequence_length` target tokens (positions)
+step       `global_batch_sequences` sequences, one optimizer update
+"""
+
+from __future__ import annotations
+
+
+def steps_to_reach(tokens: int, tokens_per_step: int) -> int:
+    """First step at or past `tokens` (20B is not a whole number of 4,194,304-token steps)."""
+    assert tokens >= 0 and tokens_per_step > 0
+    return -(-tokens // tokens_per_step)
+
+
+def token_marks(budget_tokens: int, every_tokens: int) -> list[int]:
+    """Marks 0, every, 2*every, ... and the budget itself. Token 0 is the model before any training."""
+    assert budget_tokens > 0 and every_tokens > 0
+    marks = list(range(0, budget_tokens, every_tokens))
+    return [*marks, budget_tokens]
+
+
+def format_count(value: float) -> str:
+    """12,345 -> '12.3 K'; 104,857,600,000 -> '104.9 B'."""
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:g}"

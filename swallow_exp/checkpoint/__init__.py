@@ -1,0 +1,1 @@
+"""Save and restore by trained tokens; export to a Hugging Face folder."""

@@ -1,0 +1,206 @@
+"""One dataclass per conf group, in the order of conf/train.yaml, unit in each name. Types only: numbers live in conf/.
+
+`null` means off. Config.of(plain dict) refuses unknown keys and wrong types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class BaseModelConfig:
+    """The model that is trained further: weights by path, or a random initialisation of the stated shape."""
+
+    name: str = "???"
+    path: str | None = None  # Hugging Face folder or hub name; null = random initialisation
+    revision: str | None = None  # of a hub name
+    tokenizer: str | None = None  # SentencePiece model; null = tokenizer.model beside the weights
+    hidden_size: int = 0
+    intermediate_size: int = 0
+    num_layers: int = 0
+    num_heads: int = 0
+    num_kv_heads: int = 0
+    max_position_embeddings: int = 4096
+    rope_theta: float = 10_000.0
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = False
+
+
+@dataclass
+class VocabularyConfig:
+    """The tokenizer: the base one, the base one expanded, or one trained from scratch (only for random models)."""
+
+    name: str = "???"
+    method: str = "base"  # base | expand | scratch
+    vocab_size: int | None = None  # pieces SentencePiece trains (before filtering, for expand)
+    language: str | None = None  # language whose documents train the pieces; null = every document source
+    segmenter: str = "none"  # mecab | whitespace | none
+    normalization: str = "none"  # none | nfkc, inside the tokenizer's own normaliser
+    scripts: list[str] = field(default_factory=list)  # Unicode scripts an added piece may have; empty = any
+    extra_characters: str = ""  # further characters an added piece may have (the long-vowel mark)
+    required_characters: str = ""  # scratch: single characters that must be pieces
+    multiple_of: int = 8
+    init: str = "subword_mean"  # how embedding and head rows of added pieces start
+    max_training_bytes: int | None = None  # text sampled for training pieces; null = all
+    processes: int = 1  # segmentation workers; never changes the result
+
+
+@dataclass
+class SourceConfig:
+    """A named corpus: where its text is and how to read it."""
+
+    name: str = "???"
+    language: str = "???"  # en, ja, ...; "en-ja" for pairs
+    kind: str = "documents"  # documents | pairs
+    files: list[str] = field(default_factory=list)  # globs, relative to paths.data; or "miniature:<part>"
+    text_field: str = "text"
+    id_field: str | None = None  # null = file name and line number
+    normalization: str = "none"  # none | nfkc, applied to the text itself
+    heldout_fraction: float = 0.01  # share of documents kept away from training, by hash of the id
+    max_documents: int | None = None
+    license: str | None = None
+    homepage: str | None = None
+
+
+@dataclass
+class MixtureConfig:
+    """Which sources, in which shares. Weights live in mixture/*.yaml alone and sum to 1."""
+
+    name: str = "???"
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)  # document sources only
+    parallel_source: str | None = None  # the pairs that `parallel=...` levels use
+    max_repetition: float = 4.0  # planned / available above this is refused
+
+
+@dataclass
+class ParallelConfig:
+    """How the parallel corpus enters training (paper 5.2, Table 8)."""
+
+    name: str = "???"
+    format: str | None = None  # next_token_prediction | translation_instruction; null = not used
+    order: str | None = None  # mixed | two_staged
+    epochs: int = 1  # the whole corpus, this many times
+    separator: str = " "
+    instruction_ja_en: str = ""  # translation_instruction only
+    instruction_en_ja: str = ""
+
+
+@dataclass
+class BudgetConfig:
+    """How long: trained tokens (loss-bearing targets), and where checkpoints fall."""
+
+    name: str = "???"
+    tokens: int = 0
+    checkpoint_every_tokens: int = 0
+
+
+@dataclass
+class OptimConfig:
+    """The recipe of one optimizer step (paper 3.1)."""
+
+    name: str = "???"
+    lr_peak: float = 0.0
+    lr_final_ratio: float = 0.0
+    warmup_steps: int = 0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0
+    sequence_length: int = 0
+    global_batch_sequences: int = 0
+
+
+@dataclass
+class NumericsConfig:
+    """Precision and determinism: they change numbers, so they are identity."""
+
+    name: str = "???"
+    precision: str = "32-true"
+    deterministic: bool = True
+
+
+@dataclass
+class StrategyConfig:
+    """How one model is spread over processes; never identity."""
+
+    name: str = "???"
+    data_parallel: int = 1  # processes that share each step
+    activation_checkpointing: bool = False
+    attention: str = "auto"  # auto | sdpa | eager | flash_attention_2
+
+
+@dataclass
+class MachineConfig:
+    """What it runs on; never identity."""
+
+    name: str = "???"
+    accelerator: str = "cpu"  # cpu | gpu
+    micro_batch_sequences: int = 1
+    threads: int | None = None  # per process; null = torch decides
+    rolling_checkpoint_seconds: float = 600.0
+    collective_timeout_seconds: float = 1800.0
+
+
+@dataclass
+class SuiteConfig:
+    """What every checkpoint is asked."""
+
+    name: str = "???"
+    tasks: list[str] = field(default_factory=list)
+    limit: int | None = None  # items per task
+    batch_size: int = 32
+    data_dir: str | None = None
+    device: str | None = None  # null = cuda when there is one
+
+
+@dataclass
+class TrackingConfig:
+    """Which publishers may see the outbox."""
+
+    name: str = "???"
+    wandb_mode: str | None = None  # null | offline | online
+    wandb_project: str = "swallow_exp"
+    wandb_entity: str | None = None
+    log_every_steps: int = 10
+
+
+@dataclass
+class PathsConfig:
+    """Where text is read and where everything is written."""
+
+    out: str = "outputs"
+    data: str = "."
+
+
+@dataclass
+class Config:
+    """One run, whole. Field order = conf/train.yaml."""
+
+    base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    numerics: NumericsConfig = field(default_factory=NumericsConfig)
+    seed: int = 0
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    suite: SuiteConfig = field(default_factory=SuiteConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Config:
+        """Typed config from a resolved plain dict. Raises omegaconf errors on unknown keys and wrong types."""
+        from omegaconf import OmegaConf
+
+        merged = OmegaConf.merge(OmegaConf.structured(cls), dict(plain))
+        config = OmegaConf.to_object(merged)
+        assert isinstance(config, cls)
+        return config

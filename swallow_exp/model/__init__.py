@@ -1,0 +1,1 @@
+"""The model: load it, give added pieces their rows, count FLOPs and bytes."""

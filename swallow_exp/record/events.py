@@ -1,0 +1,58 @@
+"""The outbox: every metric row of a run, append-only, one JSON object a line.
+
+A row has at least {"kind", "trained_tokens"}; kinds are
+  train       step, loss, learning_rate, grad_norm, text_bytes, positions, flops, tokens_per_second
+  checkpoint  step, digest
+  evaluation  suite, task, profile, metric, score, num_items, checkpoint_digest
+A torn last line (a killed writer) is ignored by readers and closed by the next writer. Several processes may append.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from swallow_exp.artefact.files import make_folder, user_disk
+
+
+def append_events(path: Path, rows: list[Mapping[str, Any]]) -> None:
+    """Append rows in one locked write and flush them to disk."""
+    if not rows:
+        return
+    for row in rows:
+        assert "kind" in row and "trained_tokens" in row, row
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    make_folder(path.parent)
+    with user_disk(path), path.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if handle.tell() > 0 and not _ends_with_newline(path):
+            text = "\n" + text  # close the torn line of a killed writer; readers skip it
+        handle.write(text.encode("utf-8"))
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) == b"\n"
+
+
+def read_events(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:
+    """Rows in the order they were written; torn lines are skipped."""
+    if not path.exists():
+        return
+    with path.open("rb") as handle:
+        for line in handle:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                continue
+            if isinstance(row, dict) and (kind is None or row.get("kind") == kind):
+                yield row

@@ -1,0 +1,84 @@
+"""Identity of a run: the part of the config that changes numbers, hashed.
+
+(1) keep    the identity groups, without circumstances (paths, machine, tracking, checkpoint interval)  -> dict
+(2) drop    fields that were added to the schema later and still hold their default                     -> old runs keep their id
+(3) hash    canonical JSON                                                                              -> 7 hex letters
+(4) name    base_model-vocabulary-mixture-parallel-budget-s<seed>-<hash7>                               -> run_id
+
+Reads/Writes  nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from swallow_exp.artefact.files import digest_of
+
+IDENTITY_SCHEMA_VERSION = 1
+# In the order of conf/train.yaml; the record's columns are these names.
+IDENTITY_GROUPS = ("base_model", "vocabulary", "mixture", "parallel", "budget", "optim", "numerics")
+# Circumstances inside identity groups: where things lie, how often to save.
+# What lies there is guarded by inputs.json, which a resumed run compares.
+NOT_IDENTITY = frozenset(
+    {
+        "base_model.path",
+        "base_model.tokenizer",
+        "budget.checkpoint_every_tokens",
+        "vocabulary.processes",
+        "mixture.sources.*.files",
+        "mixture.sources.*.license",
+        "mixture.sources.*.homepage",
+    }
+)
+# dotted name -> default, for fields added after the first release (see module docstring, step 2).
+ADDED_LATER: Mapping[str, Any] = {}
+
+
+def _pattern(dotted: str) -> str:
+    """`mixture.sources.wiki.files` -> `mixture.sources.*.files`."""
+    return re.sub(r"^mixture\.sources\.[^.]+\.", "mixture.sources.*.", dotted)
+
+
+def _keep(node: Any, prefix: str) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    kept: dict[str, Any] = {}
+    for key, value in node.items():
+        dotted = f"{prefix}.{key}" if prefix else str(key)
+        name = _pattern(dotted)
+        if name in NOT_IDENTITY or (name in ADDED_LATER and ADDED_LATER[name] == value):
+            continue
+        kept[str(key)] = _keep(value, dotted)
+    return kept
+
+
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashed part of a resolved config (plain dict)."""
+    groups = {group: config[group] for group in IDENTITY_GROUPS}
+    identity: dict[str, Any] = _keep(groups, "")
+    identity["seed"] = config["seed"]
+    identity["identity_schema_version"] = IDENTITY_SCHEMA_VERSION
+    return identity
+
+
+def run_id_of(identity: Mapping[str, Any]) -> str:
+    """Readable name and 7 hex letters, safe as a folder name and as a W&B id."""
+    shown = [str(identity[group]["name"]) for group in ("base_model", "vocabulary", "mixture", "parallel", "budget")]
+    readable = "-".join([*shown, f"s{identity['seed']}"])
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", readable)
+    return f"{readable}-{digest_of(identity)[:7]}"
+
+
+def identity_difference(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted names whose values differ, with both values (None where one side lacks it)."""
+    differences: dict[str, tuple[Any, Any]] = {}
+    for key in sorted({*first, *second}):
+        a, b = first.get(key), second.get(key)
+        dotted = f"{prefix}{key}"
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            differences.update(identity_difference(a, b, f"{dotted}."))
+        elif a != b:
+            differences[dotted] = (a, b)
+    return differences

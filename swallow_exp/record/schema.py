@@ -1,0 +1,77 @@
+"""Rows of the record as frozen dataclasses: the fields are the columns.
+
+RunRecord          one training run (one cell at one seed)
+EvaluationRecord   one metric of one task at one checkpoint
+CurveRecord        one row of the training curve
+ItemStatistics     the statistics of every item of one EvaluationRecord, for paired intervals
+
+`aggregate` says how item statistics become a score (see aggregate.py): mean | ratio | bleu.
+Scores are 0-100 as in the paper, except `ratio` metrics (bits per byte), which are plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training run. `choices` maps identity group -> level name."""
+
+    run_id: str
+    choices: Mapping[str, str]
+    seed: int
+    state: str
+    trained_tokens: int | None = None
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One metric of one task at one checkpoint of one run."""
+
+    run_id: str
+    trained_tokens: int
+    suite: str
+    task: str
+    task_version: str
+    profile: str  # paper | fair | both (no difference between the two)
+    metric: str
+    aggregate: str  # mean | ratio | bleu
+    higher_is_better: bool
+    num_fewshot: int
+    num_items: int
+    score: float
+    prompt_digest: str
+    checkpoint_digest: str
+    source: str = "ours"  # ours | paper
+
+
+@dataclass(frozen=True)
+class CurveRecord:
+    """One row of the training curve."""
+
+    run_id: str
+    trained_tokens: int
+    step: int
+    loss: float
+    learning_rate: float
+    text_bytes: float | None = None
+    flops: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class ItemStatistics:
+    """Sufficient statistics of each item: `statistics` has shape (num_items, num_statistics)."""
+
+    item_ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    statistics: npt.NDArray[np.float64]
+    aggregate: str = "mean"
+    extra: Mapping[str, str] = field(default_factory=dict)

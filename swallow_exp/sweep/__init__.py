@@ -1,0 +1,1 @@
+"""Expand a question into cells, build what they need, launch them, say how they are."""

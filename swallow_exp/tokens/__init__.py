@@ -1,0 +1,1 @@
+"""Documents + tokenizer -> token shards with a per-token loss flag."""

@@ -1,0 +1,1 @@
+"""Publishers of the outbox. A run is complete without any of them."""

@@ -1,0 +1,1 @@
+"""Lightning over FSDP2: module, data, optimizer, callbacks, the worker process."""

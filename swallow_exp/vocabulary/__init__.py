@@ -1,0 +1,1 @@
+"""Documents -> tokenizer: segment, train pieces, merge them into the base, measure fertility."""
