@@ -23,7 +23,10 @@ FINGERPRINT_BLOCK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def user_disk(path: Path) -> Iterator[None]:
-    """Turn 'disk full', 'no permission' and 'not a folder' into one-line user errors that name `path`."""
+    """Turn 'disk full', 'no permission' and 'not a folder' into one-line user errors that name `path`.
+
+    An error about a file elsewhere (an input that may not be read) passes unchanged: another output folder would not help.
+    """
     try:
         yield
     except OSError as error:
@@ -35,11 +38,20 @@ def user_disk(path: Path) -> Iterator[None]:
             errno.ENOTDIR: ("a part of the path is a file", "choose another folder with paths.out="),
             errno.EPERM: ("operation not permitted", "choose a folder you may write with paths.out="),
         }
-        if error.errno not in reasons:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.errno not in reasons or not (full or _concerns(path, error.filename)):
             raise
         reason, remedy = reasons[error.errno]
         where = error.filename or str(path)
         raise RequestError(f"cannot write {where}: {reason}", expected="a writable folder with space", remedy=remedy) from error
+
+
+def _concerns(path: Path, filename: object) -> bool:
+    """True when `filename` (of an OSError) is `path`, beside or below it, or one of the folders above it."""
+    if not isinstance(filename, str | bytes | os.PathLike):
+        return True
+    output, other = Path(os.path.abspath(path)), Path(os.path.abspath(os.fsdecode(filename)))
+    return other.is_relative_to(output.parent) or output.is_relative_to(other)
 
 
 def make_folder(path: Path) -> Path:

@@ -10,6 +10,7 @@ A folder without a manifest is never trusted. Leftover .partial folders of dead 
 
 from __future__ import annotations
 
+import glob
 import platform
 import sys
 import time
@@ -109,7 +110,7 @@ def build_artefact(
         found = find_artefact(folder)
         if found is not None:
             return found
-        for leftover in folder.parent.glob(f"{folder.name}.partial-*"):
+        for leftover in folder.parent.glob(f"{glob.escape(folder.name)}.partial-*"):
             remove_folder(leftover)
         partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:8]}")
         partial.mkdir()

@@ -52,6 +52,16 @@ class RunPaths:
         return cls(runs_folder(out) / run_id)
 
     @property
+    def out(self) -> Path:
+        """The output root this run lies under."""
+        return self.folder.parent.parent
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of all checkpoints: tokens_<n>/."""
+        return self.folder / "checkpoints"
+
+    @property
     def run_id(self) -> str:
         """The folder's name is the run_id."""
         return self.folder.name
@@ -92,13 +102,26 @@ class RunPaths:
         return self.folder / "train.lock"
 
     @property
+    def evaluation_lock(self) -> Path:
+        """Held by the one process that evaluates this run."""
+        return self.folder / "evaluate.lock"
+
+    @property
     def checkpoint_index(self) -> Path:
         """tokens -> folder, digest, export."""
         return self.folder / "checkpoints.json"
 
     def checkpoint(self, trained_tokens: int) -> Path:
         """Folder of the checkpoint at exactly `trained_tokens`."""
-        return self.folder / "checkpoints" / f"tokens_{trained_tokens}"
+        return self.checkpoints / f"tokens_{trained_tokens}"
+
+    def checkpoint_state(self, trained_tokens: int) -> Path:
+        """Resumable state of one checkpoint: model, optimizer, scheduler, step."""
+        return self.checkpoint(trained_tokens) / "state"
+
+    def checkpoint_export(self, trained_tokens: int) -> Path:
+        """Hugging Face folder of one checkpoint."""
+        return self.checkpoint(trained_tokens) / "export"
 
     def evaluation(self, trained_tokens: int, task: str) -> Path:
         """Folder of one task's result at one checkpoint."""
@@ -107,3 +130,41 @@ class RunPaths:
     def publication(self, sink: str) -> Path:
         """How far a publisher has sent this run's outbox."""
         return self.folder / "published" / f"{sink}.json"
+
+    def publication_folder(self, sink: str) -> Path:
+        """What a publisher leaves for later (offline fragments) or works in."""
+        return self.folder / "published" / sink
+
+    def publication_lock(self, sink: str) -> Path:
+        """Held by the one process that publishes this run."""
+        return self.folder / "published" / f"{sink}.lock"
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Every file of one report."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path, name: str) -> ReportPaths:
+        """Paths of the report of sweep `name` under the output root `out`."""
+        return cls(report_folder(out, name))
+
+    @property
+    def index(self) -> Path:
+        """The page: one self-contained file."""
+        return self.folder / "index.html"
+
+    @property
+    def claims(self) -> Path:
+        """Every contrast on every task, with intervals and verdicts."""
+        return self.folder / "claims.json"
+
+    def table(self, name: str, suffix: str) -> Path:
+        """One table in one format (csv, md, tex, html)."""
+        return self.folder / "tables" / f"{name}.{suffix}"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """One figure in one format (svg, pdf, png)."""
+        return self.folder / "figures" / f"{name}.{suffix}"

@@ -1,6 +1,7 @@
 """The config of a run: one dataclass per conf group (schema) and the checks that span them (checks)."""
 
 from swallow_exp.config.checks import check_config
+from swallow_exp.config.compose import Composed, compose_config
 from swallow_exp.config.schema import (
     BaseModelConfig,
     BudgetConfig,
@@ -21,6 +22,7 @@ from swallow_exp.config.schema import (
 __all__ = [
     "BaseModelConfig",
     "BudgetConfig",
+    "Composed",
     "Config",
     "MachineConfig",
     "MixtureConfig",
@@ -34,4 +36,5 @@ __all__ = [
     "TrackingConfig",
     "VocabularyConfig",
     "check_config",
+    "compose_config",
 ]

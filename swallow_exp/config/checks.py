@@ -160,12 +160,11 @@ def _check_numbers(config: Config) -> None:
         expected="a positive number of items, or null for all",
         remedy="set suite.limit",
     )
-    per_process = config.strategy.data_parallel * config.machine.micro_batch_sequences
     _require(
-        optim.global_batch_sequences % per_process == 0,
-        f"global_batch_sequences={optim.global_batch_sequences} over {per_process} sequences in flight (processes x micro-batch)",
-        expected=f"a multiple of {per_process}",
-        remedy="change machine.micro_batch_sequences or strategy.data_parallel (never changes the numbers)",
+        optim.global_batch_sequences % config.strategy.data_parallel == 0,
+        f"global_batch_sequences={optim.global_batch_sequences} over {config.strategy.data_parallel} processes",
+        expected="a whole number of sequences for each process",
+        remedy="change strategy.data_parallel (it never changes the numbers)",
     )
     if config.base_model.path is None:
         for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"):

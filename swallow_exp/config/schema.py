@@ -140,7 +140,7 @@ class MachineConfig:
 
     name: str = "???"
     accelerator: str = "cpu"  # cpu | gpu
-    micro_batch_sequences: int = 1
+    micro_batch_sequences: int = 1  # at most this many at once per process; the largest divisor of its share is taken
     threads: int | None = None  # per process; null = torch decides
     rolling_checkpoint_seconds: float = 600.0
     collective_timeout_seconds: float = 1800.0
@@ -172,6 +172,8 @@ class TrackingConfig:
 @dataclass
 class PathsConfig:
     """Where text is read and where everything is written."""
+
+    name: str = "???"
 
     out: str = "outputs"
     data: str = "."

@@ -29,7 +29,8 @@ def append_events(path: Path, rows: list[Mapping[str, Any]]) -> None:
     make_folder(path.parent)
     with user_disk(path), path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if handle.tell() > 0 and not _ends_with_newline(path):
+        # the file may have grown while this process waited for the lock: tell() would still say where it was opened
+        if os.fstat(handle.fileno()).st_size > 0 and not _ends_with_newline(path):
             text = "\n" + text  # close the torn line of a killed writer; readers skip it
         handle.write(text.encode("utf-8"))
         handle.flush()

@@ -79,6 +79,6 @@ def identity_difference(first: Mapping[str, Any], second: Mapping[str, Any], pre
         dotted = f"{prefix}{key}"
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             differences.update(identity_difference(a, b, f"{dotted}."))
-        elif a != b:
+        elif a != b or (key in first) != (key in second):
             differences[dotted] = (a, b)
     return differences

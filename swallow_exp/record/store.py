@@ -2,7 +2,8 @@
 
 <run>/evaluations/tokens_<n>/<task>/result.json   written last; without it the task is not evaluated
 <run>/evaluations/tokens_<n>/<task>/items.parquet one row an item: item_id, cluster, prompt_digest, prompt,
-                                                  prediction, reference, truncated, and one list<double> column `stat:<metric>:<profile>` for each metric
+                                                  prediction, reference, truncated, and one list<double>
+                                                  column `stat:<metric>:<profile>` for each metric
 """
 
 from __future__ import annotations

@@ -1,1 +1,13 @@
-"""Lightning over FSDP2: module, data, optimizer, callbacks, the worker process."""
+"""Lightning over FSDP2: one run from its plan to its last checkpoint.
+
+launch      start the processes of a run, pass signals on, leave no orphans      (light: no torch)
+worker      one process: python -m swallow_exp.train.worker RUN_FOLDER
+stopping    remember a stop signal until the step is over
+fit         put the pieces together, resume, train, finish
+data        step -> this process's slice of the step's sequences
+module      loss, gradients, clipping, update
+optimizer   AdamW groups and the learning rate as a function of the step
+strategy    FSDP2 for any number of processes, one included
+saving      checkpoints at token marks, by time, on a stop signal
+reporting   rows of the outbox, heartbeat, progress bar
+"""

@@ -1,0 +1,302 @@
+"""Read one sweep and its runs into a study: cells, contrasts and tidy frames.
+
+(1) sweep      sweeps/<name>.json                     -> cells (runs that differ in nothing but the seed) and contrasts
+(2) runs       identity.json, status.json             -> frame `runs`, one row a run of the sweep, folder or not
+(3) scores     every evaluated checkpoint             -> frame `scores`, one row a (run, checkpoint, task, metric, profile)
+(4) curves     events.jsonl                           -> frame `curves`, one row a logged step
+(5) missing    what the sweep asks for and is not there, in words
+
+A value that does not exist is an absent row or NaN, never 0 or -1.
+Reads   <out>/sweeps, <out>/runs.  Writes  nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.paths import RunPaths, sweep_file
+from swallow_exp.record.schema import CurveRecord, EvaluationRecord, ItemStatistics
+from swallow_exp.record.status import is_stale, read_status
+from swallow_exp.record.store import read_curve, read_evaluations, read_items, read_run, read_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, order=True)
+class Measure:
+    """One column of a comparison: a metric of a task, computed in one profile."""
+
+    task: str
+    metric: str
+    profile: str
+    aggregate: str
+    higher_is_better: bool
+
+    @property
+    def unit(self) -> str:
+        """Unit of a score and of a difference between two."""
+        return self.metric.replace("_", " ") if self.aggregate == "ratio" else "points"
+
+    @property
+    def decimals(self) -> int:
+        """Digits that are worth printing."""
+        return 3 if self.aggregate == "ratio" else 1
+
+    @classmethod
+    def of(cls, record: EvaluationRecord) -> Measure:
+        """The measure an evaluation record belongs to."""
+        return cls(record.task, record.metric, record.profile, record.aggregate, record.higher_is_better)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of levels; one run for each seed."""
+
+    label: str
+    choices: Mapping[str, str]
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two cells that differ in one factor; `pairs` are (run, baseline run) of the same seed."""
+
+    label: str
+    factor: str
+    level: str
+    baseline_level: str
+    cell: str
+    baseline_cell: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something the sweep asks for that is not on disk."""
+
+    label: str
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a report is made from."""
+
+    out: Path
+    name: str
+    question: str
+    section: str
+    baseline: Mapping[str, str]
+    axes: Mapping[str, Sequence[str]]
+    cells: tuple[Cell, ...]
+    contrasts: tuple[Contrast, ...]
+    records: tuple[EvaluationRecord, ...]
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    missing: tuple[Missing, ...]
+    measures: tuple[Measure, ...]
+    _items: dict[EvaluationRecord, ItemStatistics | None] = field(default_factory=dict, repr=False)
+    _index: dict[tuple[str, int, Measure], EvaluationRecord] = field(default_factory=dict, repr=False)
+
+    def label_of(self, measure: Measure) -> str:
+        """The task's name; metric and profile are added only where the task has several."""
+        same = [m for m in self.measures if m.task == measure.task]
+        parts = [measure.metric] * (len({m.metric for m in same}) > 1) + [measure.profile] * (len({m.profile for m in same}) > 1)
+        return f"{measure.task} ({', '.join(parts)})" if parts else measure.task
+
+    def checkpoints_of(self, run_id: str) -> list[int]:
+        """Trained tokens of the evaluated checkpoints of a run, ascending."""
+        return sorted({r.trained_tokens for r in self.records if r.run_id == run_id})
+
+    def state_of(self, run_id: str) -> str:
+        """State of a run; `missing` when it has no folder."""
+        states = self.runs.loc[self.runs["run_id"] == run_id, "state"]
+        return str(states.iloc[0]) if len(states) else "missing"
+
+    def record_of(self, run_id: str, trained_tokens: int, measure: Measure) -> EvaluationRecord | None:
+        """The evaluation of one measure at one checkpoint, or None."""
+        if not self._index:
+            self._index.update({(r.run_id, r.trained_tokens, Measure.of(r)): r for r in self.records})
+        return self._index.get((run_id, trained_tokens, measure))
+
+    def items_of(self, record: EvaluationRecord) -> ItemStatistics | None:
+        """Item statistics behind a record (read once), or None when they are gone."""
+        if record not in self._items:
+            try:
+                self._items[record] = read_items(self.out, record)
+            except (FileNotFoundError, KeyError):
+                self._items[record] = None
+        return self._items[record]
+
+
+def load_study(out: Path, name: str) -> Study:
+    """Read sweep `name`. Raises RequestError when the sweep is unknown or nothing has been evaluated."""
+    sweep = read_sweep(out, name)
+    if sweep is None:
+        known = sorted(p.stem for p in sweep_file(out, name).parent.glob("*.json"))
+        raise RequestError(
+            f"no sweep file {sweep_file(out, name)}",
+            expected=f"one of the sweeps there: {', '.join(known)}" if known else "at least one expanded sweep there (there is none)",
+            remedy=f"run `swallow train -m +sweep={name}` or `swallow plan +sweep={name}` first, or give another --out",
+        )
+    cells = _cells_of(sweep)
+    run_ids = [run_id for cell in cells for run_id in cell.run_ids]
+    records = tuple(record for run_id in run_ids for record in read_evaluations(out, run_id))
+    if not records:
+        raise RequestError(
+            f"none of the {len(run_ids)} runs of sweep {name!r} has an evaluation",
+            expected="at least one evaluated checkpoint",
+            remedy="`swallow status` shows how far the runs are; `swallow evaluate` evaluates their checkpoints",
+        )
+    runs = _runs_frame(out, cells)
+    measures = _measures_of(records)
+    return Study(
+        out=out,
+        name=name,
+        question=str(sweep.get("question") or name),
+        section=str(sweep.get("section") or ""),
+        baseline=dict(sweep.get("baseline") or {}),
+        axes=dict(sweep.get("axes") or {}),
+        cells=cells,
+        contrasts=_contrasts_of(sweep, cells),
+        records=records,
+        runs=runs,
+        scores=_scores_frame(records, cells),
+        curves=_curves_frame([row for run_id in run_ids for row in read_curve(out, run_id)], cells),
+        missing=tuple(_missing_of(cells, runs, records, measures)),
+        measures=measures,
+    )
+
+
+def _key(choices: Mapping[str, Any], label: str) -> tuple[Any, ...]:
+    return tuple(sorted((str(k), str(v)) for k, v in choices.items())) or (label,)
+
+
+def _grouped(entries: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(_key(entry.get("choices") or {}, str(entry.get("label"))), []).append(entry)
+    return {key: sorted(group, key=lambda entry: int(entry.get("seed", 0))) for key, group in groups.items()}
+
+
+def _cells_of(sweep: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Runs with equal choices form one cell; several seeds with several labels get a label from the varied factors."""
+    varied = list(sweep.get("axes") or {})
+    cells = []
+    for group in _grouped(sweep.get("cells") or []).values():
+        labels = list(dict.fromkeys(str(entry.get("label") or "") for entry in group))
+        choices = {str(k): str(v) for k, v in (group[0].get("choices") or {}).items()}
+        from_choices = ", ".join(choices[factor] for factor in varied if factor in choices)
+        label = labels[0] if len(labels) == 1 and labels[0] else from_choices or str(group[0]["run_id"])
+        cells.append(
+            Cell(label, choices, tuple(str(entry["run_id"]) for entry in group), tuple(int(entry.get("seed", 0)) for entry in group))
+        )
+    taken = [cell.label for cell in cells]
+    return tuple(replace(cell, label=f"{cell.label} ({cell.run_ids[0]})") if taken.count(cell.label) > 1 else cell for cell in cells)
+
+
+def _contrasts_of(sweep: Mapping[str, Any], cells: Sequence[Cell]) -> tuple[Contrast, ...]:
+    """Contrasts of the same two cells at several seeds are one contrast with several pairs."""
+    cell_of = {run_id: cell for cell in cells for run_id in cell.run_ids}
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in sweep.get("contrasts") or []:
+        cell, baseline = cell_of.get(row["run_id"]), cell_of.get(row["baseline_run_id"])
+        if cell is None or baseline is None:
+            continue
+        groups.setdefault((str(row["factor"]), str(row["level"]), str(row["baseline_level"]), cell.label, baseline.label), []).append(row)
+    contrasts = []
+    for (factor, level, baseline_level, cell_label, baseline_label), rows in groups.items():
+        labels = {str(row.get("label") or f"{level} vs {baseline_level}") for row in rows}
+        label = labels.pop() if len(labels) == 1 else f"{cell_label} vs {baseline_label}"
+        pairs = tuple((str(row["run_id"]), str(row["baseline_run_id"])) for row in rows)
+        contrasts.append(Contrast(label, factor, level, baseline_level, cell_label, baseline_label, pairs))
+    taken = [contrast.label for contrast in contrasts]
+    return tuple(replace(c, label=f"{c.cell} vs {c.baseline_cell}") if taken.count(c.label) > 1 else c for c in contrasts)
+
+
+def _measures_of(records: Sequence[EvaluationRecord]) -> tuple[Measure, ...]:
+    """Scores before bits per byte, each in order of suite and task."""
+    suites = {Measure.of(record): record.suite for record in records}
+    return tuple(sorted(suites, key=lambda m: (m.aggregate == "ratio", suites[m], m.task, m.metric, m.profile)))
+
+
+def _runs_frame(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for cell in cells:
+        for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True):
+            run = read_run(out, run_id)
+            status = read_status(RunPaths.of(out, run_id).status)
+            state = "missing" if run is None else "stale" if is_stale(status) else run.state
+            rows.append(
+                {
+                    "run_id": run_id,
+                    "cell": cell.label,
+                    "seed": seed,
+                    "state": state,
+                    "trained_tokens": run.trained_tokens if run else None,
+                    "budget_tokens": run.budget_tokens if run else None,
+                    "cause": status.get("cause"),
+                }
+            )
+    columns = ["run_id", "cell", "seed", "state", "trained_tokens", "budget_tokens", "cause"]
+    return pd.DataFrame(rows, columns=columns).astype({"trained_tokens": "Int64", "budget_tokens": "Int64"})
+
+
+def _scores_frame(records: Sequence[EvaluationRecord], cells: Sequence[Cell]) -> pd.DataFrame:
+    """Columns of EvaluationRecord, the cell and seed, and whether the row is of the run's last evaluated checkpoint."""
+    import pandas as pd
+
+    frame = pd.DataFrame([asdict(record) for record in records], columns=[f.name for f in fields(EvaluationRecord)])
+    return _with_cells(frame, cells).assign(
+        is_final=frame["trained_tokens"] == frame.groupby("run_id")["trained_tokens"].transform("max"),
+    )
+
+
+def _curves_frame(rows: Sequence[CurveRecord], cells: Sequence[Cell]) -> pd.DataFrame:
+    import pandas as pd
+
+    return _with_cells(pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(CurveRecord)]), cells)
+
+
+def _with_cells(frame: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
+    of_run = {run_id: (cell.label, seed) for cell in cells for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True)}
+    return frame.assign(
+        cell=[of_run[run_id][0] for run_id in frame["run_id"]],
+        seed=[of_run[run_id][1] for run_id in frame["run_id"]],
+    )
+
+
+def _missing_of(
+    cells: Sequence[Cell], runs: pd.DataFrame, records: Sequence[EvaluationRecord], measures: Sequence[Measure]
+) -> list[Missing]:
+    """Runs without folder or evaluation, runs whose last evaluation is not final, tasks without a result there."""
+    state_of = dict(zip(runs["run_id"], runs["state"], strict=True))
+    cause_of = dict(zip(runs["run_id"], runs["cause"], strict=True))
+    missing = []
+    for cell in cells:
+        for run_id in cell.run_ids:
+            state = state_of[run_id]
+            because = f" ({cause_of[run_id]})" if isinstance(cause_of[run_id], str) else ""
+            mine = [record for record in records if record.run_id == run_id]
+            if not mine:
+                reason = "no such run yet" if state == "missing" else f"no evaluation; the run is {state}{because}"
+                missing.append(Missing(cell.label, run_id, reason))
+                continue
+            last = max(record.trained_tokens for record in mine)
+            if state != "trained":
+                missing.append(Missing(cell.label, run_id, f"the run is {state}{because}; last evaluation at {last:,} tokens"))
+            have = {Measure.of(record).task for record in mine if record.trained_tokens == last}
+            absent = list(dict.fromkeys(m.task for m in measures if m.task not in have))
+            if absent:
+                missing.append(Missing(cell.label, run_id, f"not evaluated at {last:,} tokens: {', '.join(absent)}"))
+    return missing

@@ -1,0 +1,112 @@
+"""Build the report of one sweep.
+
+(1) load      records                                  -> Study
+(2) compare   contrasts on every measure               -> claims with intervals and verdicts
+(3) draw      tables and figures                       -> tables/*, figures/*
+(4) write     claims.json, then index.html (last: a page that is there is whole)
+
+Reads   <out>/sweeps, <out>/runs.  Writes  <out>/reports/<name>/.  Source  paper 5.1, 5.2 (questions and shape of the figures).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from analysis.bootstrap import CONFIDENCE
+from analysis.compare import NUM_RESAMPLES, SIGNIFICANCE, Claim, compare_contrasts
+from analysis.figures import changes_figure, learning_figure, loss_figure
+from analysis.load import Study, load_study
+from analysis.page import Method, PageFigure, render_page
+from analysis.style import save_figure
+from analysis.tables import changes_table, comparison_table, write_table
+from analysis.wording import listing, plain, summary
+from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
+from swallow_exp.artefact.paths import ReportPaths
+
+
+def build_report(out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Path:
+    """Write the report of sweep `name` and return its index.html.
+
+    Raises RequestError when there is no such sweep or none of its runs has an evaluation.
+    """
+    study = load_study(out, name)
+    paths = ReportPaths.of(out, name)
+    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed)
+    method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
+    tables = [comparison_table(study), *([changes_table(claims)] if claims else [])]
+    for table in tables:
+        write_table(table, paths)
+    figures = _draw(study, claims, paths, seed)
+    write_json_atomic(paths.claims, claims_document(study, claims, method))
+    write_text_atomic(paths.index, render_page(study, claims, figures, tables, method))
+    return paths.index
+
+
+def claims_document(study: Study, claims: Sequence[Claim], method: Method) -> dict[str, object]:
+    """claims.json: the method, what is missing, and every contrast on every measure."""
+    return {
+        "name": study.name,
+        "question": study.question,
+        "section": study.section,
+        "method": {**asdict(method), "confidence": CONFIDENCE, "significance": SIGNIFICANCE, "adjustment": "holm"},
+        "missing": [asdict(missing) for missing in study.missing],
+        "claims": [asdict(claim) for claim in claims],
+    }
+
+
+def _draw(study: Study, claims: Sequence[Claim], paths: ReportPaths, seed: int) -> list[PageFigure]:
+    figures = []
+    changes = changes_figure(study, claims)
+    if changes is not None:
+        told = " ".join(summary(c.label, [claim for claim in claims if claim.contrast == c.label]) for c in study.contrasts)
+        figures.append(
+            PageFigure(
+                "changes",
+                "What each choice changed",
+                save_figure(changes, "changes", paths),
+                f"Relative change of every task for every contrast, with 95% intervals around a line at zero. {told}",
+                "Lines are paired 95% intervals. Filled: improved or degraded after adjustment; hollow: inconclusive. "
+                "Panels have axes of their own: compare within a panel.",
+            )
+        )
+    figures.append(
+        PageFigure(
+            "learning",
+            "How scores grew",
+            save_figure(learning_figure(study, seed=seed), "learning", paths),
+            f"Score against trained tokens for {listing([study.label_of(m) for m in study.measures])}, one line for each cell. "
+            + _finals(study),
+            "Bands are 95% intervals of each score over its items. They are not paired: overlapping bands do not mean that there is no "
+            "difference.",
+        )
+    )
+    loss = loss_figure(study)
+    if loss is not None:
+        figures.append(
+            PageFigure(
+                "loss",
+                "Training loss",
+                save_figure(loss, "loss", paths),
+                "Training loss against trained tokens, one smoothed line for each run.",
+                "Cells with different tokenizers or data count different tokens: their losses are not comparable, bits per byte of "
+                "held-out text are.",
+            )
+        )
+    return figures
+
+
+def _finals(study: Study) -> str:
+    """Where every line ends, for readers who do not see the figure."""
+    table = comparison_table(study)
+    ends = []
+    for j, measure in enumerate(study.measures, start=1):
+        values = [
+            f"{row[0]} {plain(v, measure.decimals)}"
+            for row, line in zip(table.rows, table.values, strict=True)
+            if (v := line[j]) is not None
+        ]
+        if values:
+            ends.append(f"{study.label_of(measure)}: {', '.join(values)}.")
+    return "At the last checkpoint: " + " ".join(ends)

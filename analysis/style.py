@@ -1,0 +1,136 @@
+"""How figures look and how they are saved: one style, no clock, no chance, so that equal records give equal bytes.
+
+Colours are Okabe and Ito's palette, told apart by readers with any common form of colour blindness; every series also has a
+marker or dash pattern of its own. The page swaps each of these colours for a CSS variable, so figures follow light and dark mode.
+Reads  the fonts of the machine.  Writes  svg, pdf and png of a figure.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from swallow_exp.artefact.files import write_bytes_atomic
+from swallow_exp.artefact.paths import ReportPaths
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1c2026", "#5f6773", "#e2e5e9", "#ffffff"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6a00")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+DASHES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+Style = tuple[str, str, tuple[int, tuple[float, ...]]]  # colour, marker, dashes
+WIDTH_INCHES = 7.2
+JAPANESE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic")
+
+
+@cache
+def font_families() -> tuple[str, ...]:
+    """DejaVu Sans (comes with matplotlib) and the first installed font that has Japanese letters."""
+    from matplotlib import font_manager
+
+    installed = set(font_manager.fontManager.get_font_names())
+    return ("DejaVu Sans", *[name for name in JAPANESE_FONTS if name in installed][:1])
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Style and reproducibility settings; no warnings about letters that no installed font has."""
+    import matplotlib
+
+    settings = {
+        "font.family": list(font_families()),
+        "font.size": 8.5,
+        "axes.titlesize": 9,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.facecolor": PAPER,
+        "axes.unicode_minus": True,
+        "figure.facecolor": PAPER,
+        "grid.color": GRID,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "legend.labelcolor": INK,
+        "text.color": INK,
+        "text.parse_math": False,  # a task may have a dollar sign in its name
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "svg.hashsalt": "swallow_exp",
+        "svg.fonttype": "path",
+        "pdf.fonttype": 42,
+        "savefig.dpi": 200,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def new_figure(height_inches: float) -> Figure:
+    """An empty figure of page width, without pyplot and its global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def series_style(index: int) -> Style:
+    """Colour, marker and dash pattern of the index-th series; patterns change when colours repeat."""
+    lap = index // len(SERIES)
+    return SERIES[index % len(SERIES)], MARKERS[(index + lap) % len(MARKERS)], DASHES[(index + lap) % len(DASHES)]
+
+
+def token_axis(axes: Axes) -> None:
+    """Few, short tick labels: 0, 500M, 1B."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    from analysis.wording import tokens_text
+
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: tokens_text(tokens)))
+
+
+def fix_layout(figure: Figure) -> None:
+    """Solve the layout once and round it: the solver's last digits differ from run to run, and ids in the svg are made from them."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = (round(float(value), 4) for value in axes.get_position().bounds)
+        axes.set_position(Bbox.from_bounds(x, y, width, height))
+
+
+def save_figure(figure: Figure, name: str, paths: ReportPaths) -> str:
+    """Write svg, pdf and png without dates or program names; returns the svg's text."""
+    metadata: dict[str, dict[str, None]] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    rendered = {}
+    with figure_style():
+        fix_layout(figure)
+        for suffix, nothing in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, metadata=nothing)
+            rendered[suffix] = buffer.getvalue()
+            write_bytes_atomic(paths.figure(name, suffix), rendered[suffix])
+    return rendered["svg"].decode("utf-8")

@@ -1,0 +1,58 @@
+"""Start the evaluator in a process of its own and wait for it: torch, transformers and lm-eval stay out of the caller.
+
+SIGINT and SIGTERM are passed on; the evaluator stops between two writes and leaves nothing half-written.
+Reads/Writes  nothing itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
+
+
+def launch_evaluation(out: Path, run_ids: Sequence[str], *, tasks: Sequence[str] | None = None) -> int:
+    """Evaluate what is missing of `run_ids`; returns the evaluator's exit code (1 when it died of a signal)."""
+    if not run_ids:
+        return EXIT_DONE
+    command = [sys.executable, "-m", "swallow_exp.evaluate.worker", "--out", str(out)]
+    for task in tasks or ():
+        command += ["--tasks", task]
+    # a session of its own: Ctrl-C reaches it once, through us
+    process = subprocess.Popen([*command, "--", *run_ids], start_new_session=True)
+    try:
+        with _forwarding(process):
+            code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    return code if code in (EXIT_DONE, EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_PREEMPTED) else EXIT_FAILED
+
+
+@contextmanager
+def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass our signals on while waiting; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if process.poll() is None:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""Names of tasks -> Task descriptions. `heldout` stands for one task (two for pairs) per source of the run's mixture.
+
+Reads  held-out documents, when a prompt digest is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.config.schema import ParallelConfig
+from swallow_exp.evaluate.task import Task
+from swallow_exp.evaluate.tasks.heldout import HeldoutSource, heldout_tasks
+from swallow_exp.evaluate.tasks.miniature import (
+    INSTRUCTION_EN_JA,
+    INSTRUCTION_JA_EN,
+    miniature_answer,
+    miniature_choice,
+    miniature_translation,
+)
+
+HELDOUT = "heldout"
+Builder = Callable[[int | None, ParallelConfig], Task]
+
+BUILDERS: dict[str, Builder] = {
+    "mini_choice": lambda limit, parallel: miniature_choice(limit),
+    "mini_question": lambda limit, parallel: miniature_answer("question", limit),
+    "mini_reading": lambda limit, parallel: miniature_answer("reading", limit),
+    "mini_arithmetic": lambda limit, parallel: miniature_answer("arithmetic", limit),
+    "mini_en_ja": lambda limit, parallel: miniature_translation("en_ja", limit),
+    "mini_ja_en": lambda limit, parallel: miniature_translation("ja_en", limit),
+    # a run that was trained on its own instruction is asked with it; every other run is asked with the templates' one
+    "mini_en_ja_instructed": lambda limit, parallel: miniature_translation(
+        "en_ja", limit, instruction=parallel.instruction_en_ja or INSTRUCTION_EN_JA
+    ),
+    "mini_ja_en_instructed": lambda limit, parallel: miniature_translation(
+        "ja_en", limit, instruction=parallel.instruction_ja_en or INSTRUCTION_JA_EN
+    ),
+}
+
+
+def known_tasks() -> tuple[str, ...]:
+    """Every name a suite may list."""
+    return (*BUILDERS, HELDOUT)
+
+
+def build_tasks(
+    names: Sequence[str], *, sources: Sequence[HeldoutSource], limit: int | None = None, parallel: ParallelConfig | None = None
+) -> list[Task]:
+    """Tasks in the order of `names`, each once. A single held-out task may be named too (heldout_<source>).
+
+    Raises RequestError for a name that is none of the known ones.
+    """
+    parallel = parallel or ParallelConfig()
+    heldout: list[Task] | None = None
+    tasks: dict[str, Task] = {}
+    for name in names:
+        if name in BUILDERS:
+            found = [BUILDERS[name](limit, parallel)]
+        else:
+            if heldout is None and name.startswith(HELDOUT):
+                heldout = [task for source in sources for task in heldout_tasks(source, limit)]
+            found = [task for task in heldout or [] if name in (HELDOUT, task.name)]
+            if not found and name != HELDOUT:
+                known = [*known_tasks(), *(task.name for task in heldout or [])]
+                raise RequestError(f"unknown task '{name}'", expected=f"one of {', '.join(known)}", remedy="correct suite.tasks or --tasks")
+        tasks.update({task.name: task for task in found})
+    return list(tasks.values())

@@ -1,0 +1,65 @@
+"""The evaluator process: `python -m swallow_exp.evaluate.worker --out OUT [--tasks NAME ...] [--] RUN_ID [RUN_ID ...]`.
+
+Exit codes: 0 everything evaluated; 1 some checkpoint failed, the rest is done; 2 the request is wrong; 75 stopped by a signal,
+run me again.
+
+Reads/Writes  as run.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, Preempted, SwallowError
+from swallow_exp.artefact.progress import say
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m swallow_exp.evaluate.worker", description="Evaluate the checkpoints of runs.")
+    parser.add_argument("--out", type=Path, required=True, help="output root")
+    parser.add_argument("--tasks", action="append", metavar="NAME[,NAME]", help="instead of the tasks of each run's suite")
+    parser.add_argument("run_ids", nargs="+", metavar="RUN_ID")
+    return parser
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Preempted(f"evaluation stopped by {signal.Signals(number).name}; finished tasks are kept, the same command continues")
+
+
+def _set_environment() -> None:
+    """Offline, quiet, one tokenizer thread: before anything heavy is imported."""
+    for name, value in {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
+        os.environ.setdefault(name, value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate; returns the exit code and never raises for the user's mistakes."""
+    options = _parser().parse_args(arguments)
+    tasks = [name for group in options.tasks for name in group.split(",") if name] if options.tasks else None
+    _set_environment()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    started = time.monotonic()
+    try:
+        from swallow_exp.evaluate.run import evaluate_runs
+
+        summary = evaluate_runs(options.out, options.run_ids, tasks=tasks)
+    except SwallowError as error:
+        say(f"evaluate: {error}")
+        return error.exit_code
+    say(
+        f"evaluate: {summary.evaluated} tasks asked, {summary.reused} taken over, {summary.already_done} already there,"
+        f" {len(summary.failures)} checkpoints failed ({time.monotonic() - started:.0f} s)"
+    )
+    return EXIT_FAILED if summary.failures else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Load a Hugging Face Llama, sharded over processes (FSDP2): no process ever holds more than its shard and one layer.
+
+(1) shape      config.json                        -> LlamaForCausalLM on the meta device, float32
+(2) shard      fully_shard on each layer and root -> DTensors on `mesh`
+(3) storage    to_empty; rotary tables rebuilt (they are in no file); tied tables tied again
+(4) weights    each process reads its slices of the safetensors files
+
+Reads   a Hugging Face folder
+Source  paper 3.1 (Flash Attention 2), Appendix D (mixed precision bfloat16)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from swallow_exp.artefact.errors import RequestError
+
+HEAD = "lm_head.weight"
+
+
+def choose_attention(wanted: str, *, accelerator: str, precision: str) -> str:
+    """`auto` becomes flash_attention_2 where it can run, sdpa elsewhere. Raises RequestError when what is asked for cannot run."""
+    installed = importlib.util.find_spec("flash_attn") is not None
+    possible = installed and accelerator == "gpu" and precision == "bf16-mixed"
+    if wanted == "auto":
+        return "flash_attention_2" if possible else "sdpa"
+    if wanted == "flash_attention_2" and not possible:
+        if not installed:
+            given, remedy = "the package flash-attn is not installed", "install the extra [gpu], or set strategy.attention=sdpa"
+        else:
+            given, remedy = f"machine.accelerator={accelerator} with numerics.precision={precision}", "set strategy.attention=sdpa"
+        raise RequestError(
+            f"strategy.attention=flash_attention_2, but {given}", expected="flash-attn on a GPU in bf16-mixed precision", remedy=remedy
+        )
+    return wanted
+
+
+def load_model(
+    folder: Path,
+    *,
+    mesh: DeviceMesh,
+    device: torch.device,
+    attention: str,
+    precision: str,
+    activation_checkpointing: bool,
+) -> Any:
+    """LlamaForCausalLM in training mode, float32 parameters as DTensors on `mesh`; computes in bfloat16 when bf16-mixed."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig.from_pretrained(str(folder))
+    config.use_cache = False
+    config._attn_implementation = attention
+    config.dtype = torch.float32
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    if activation_checkpointing:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    shard_model(model, mesh=mesh, precision=precision)
+    model.to_empty(device=device)
+    rotary = type(model.model.rotary_emb)
+    model.model.rotary_emb = rotary(config).to(device)
+    if config.tie_word_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight  # to_empty made two tables of one
+    read_weights(model, folder)
+    return model.train()
+
+
+def shard_model(model: Any, *, mesh: DeviceMesh, precision: str) -> None:
+    """fully_shard each layer, then the rest. Gradients are reduced in float32 whatever the precision."""
+    bf16 = precision == "bf16-mixed"
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else MixedPrecisionPolicy()
+    keep_gathered = mesh.size() == 1  # nothing is saved by dropping what this process owns anyway
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=not keep_gathered)
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=not keep_gathered)
+
+
+def read_weights(model: Any, folder: Path) -> None:
+    """Fill the model's shards from the folder's safetensors files, converting to the parameters' dtype."""
+    from torch.distributed.checkpoint.state_dict_loader import load
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+
+    state = model.state_dict()
+    if model.config.tie_word_embeddings:
+        state.pop(HEAD)
+    load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
+    model.load_state_dict(state, strict=not model.config.tie_word_embeddings)

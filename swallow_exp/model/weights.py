@@ -1,0 +1,245 @@
+"""Start weights of a run: the base model with a row for every piece of the vocabulary, as a Hugging Face folder.
+
+(1) base      base_model.path (folder or hub name), or a random initialisation    -> V base rows
+(2) rows      one for each added piece, embedding and head each                    -> V + N rows
+(3) folder    config, weights, tokenizer files, generation config
+(4) digest    sha256 over the weights
+
+Reads   a Hugging Face folder, a vocabulary artefact     Writes  artefacts/weights/<base_model>-<vocabulary>-<hash7>/
+Source  paper 3.3 and E.1 (initialisation of added subwords)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.files import digest_of, fingerprint_file, read_json, write_json_atomic
+from swallow_exp.artefact.manifest import Artefact, build_artefact
+from swallow_exp.artefact.paths import artefact_folder
+from swallow_exp.artefact.progress import track
+from swallow_exp.config import BaseModelConfig, Config
+from swallow_exp.model.folder import (
+    CONFIG_NAME,
+    WEIGHTS_INDEX_NAME,
+    count_parameters,
+    save_weights,
+    stored_tensors,
+    weight_files,
+    weights_digest,
+    write_generation_config,
+)
+from swallow_exp.model.rows import expand_table
+from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, added_piece_segments, model_path
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+INITIALISATIONS = ("subword_mean",)
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
+# Field of BaseModelConfig -> key of config.json, for the fields a pretrained folder must agree with.
+SHAPE_KEYS = {
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads",
+}
+
+
+def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path | None, out: Path) -> Artefact:
+    """Build (or find) the start weights. Manifest counts: parameters, vocab_size, weights_sha256.
+
+    Raises RequestError for an unknown initialisation, a missing folder, a model that is no Llama, a shape that
+    contradicts the config, or a tokenizer that does not fit the model.
+    """
+    model, init = config.base_model, config.vocabulary.init
+    if init not in INITIALISATIONS:
+        raise RequestError(
+            f"vocabulary.init={init}", expected="subword_mean, the only one offered so far", remedy="set vocabulary.init=subword_mean"
+        )
+    request: dict[str, Any] = {"method": config.vocabulary.method, "init": init}
+    # the tokenizer itself, not the text it was trained on: mixtures that share a tokenizer share start weights
+    made_from = {"tokenizer": str(vocabulary.counts["tokenizer_digest"])}
+    source: Path | None = None
+    if model.path is None:
+        shape = {key: value for key, value in asdict(model).items() if key not in ("name", "path", "revision", "tokenizer")}
+        request |= {"shape": shape, "seed": config.seed}
+    else:
+        source = locate_model(model)
+        check_source(model, source)
+        made_from["base_model"] = digest_of({file.name: fingerprint_file(file) for file in (source / CONFIG_NAME, *weight_files(source))})
+    digest = digest_of({"request": request, "made_from": made_from})
+    folder = artefact_folder(out, "weights", f"{model.name}-{config.vocabulary.name}", digest)
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        if source is None:
+            _write_random(config, vocabulary, base_tokenizer, partial)
+        else:
+            _write_pretrained(config, vocabulary, base_tokenizer, source, partial)
+        write_generation_config(partial)
+        for file in sorted((vocabulary.folder / HUGGING_FACE_FOLDER).iterdir()):
+            shutil.copyfile(file, partial / file.name)
+        shutil.copyfile(model_path(vocabulary), partial / model_path(vocabulary).name)
+        counts = {"parameters": count_parameters(partial), "vocab_size": int(vocabulary.counts["size"])}
+        return {**counts, "weights_sha256": weights_digest(partial)}
+
+    return build_artefact(folder, build, kind="weights", digest=digest, request=request, made_from=made_from)
+
+
+def locate_model(model: BaseModelConfig) -> Path:
+    """The folder of a pretrained model: base_model.path itself, or the hub's snapshot of that name. Raises RequestError."""
+    assert model.path is not None
+    folder = Path(model.path).expanduser()
+    if folder.is_dir():
+        return folder
+    looks_like_path = folder.is_absolute() or model.path.startswith((".", "~")) or model.path.count("/") != 1
+    if not looks_like_path:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=list(HUB_FILES)))
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            raise RequestError(
+                f"base_model.path={model.path} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
+                expected="a Hugging Face folder, or a hub name that this machine may download",
+                remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
+            ) from error
+    raise RequestError(
+        f"base_model.path={model.path} does not exist",
+        expected="a Hugging Face folder or a hub name",
+        remedy="correct base_model.path (null: random initialisation)",
+    )
+
+
+def check_source(model: BaseModelConfig, source: Path) -> dict[str, Any]:
+    """The folder's config.json, once it is a Llama of the stated shape. Raises RequestError."""
+    plain = read_json(source / CONFIG_NAME)
+    if not isinstance(plain, dict):
+        raise RequestError(
+            f"model folder {source} has no readable {CONFIG_NAME}",
+            expected="a Hugging Face folder",
+            remedy="check base_model.path",
+        )
+    if plain.get("model_type") != "llama":
+        raise RequestError(
+            f"model folder {source} holds a '{plain.get('model_type')}' model",
+            expected="a Llama (model_type llama)",
+            remedy="choose a Llama model; other families are not supported",
+        )
+    for field, key in SHAPE_KEYS.items():
+        stated, found = getattr(model, field), plain.get(key, plain.get("num_attention_heads") if field == "num_kv_heads" else None)
+        if stated and stated != found:
+            raise RequestError(
+                f"base_model.{field}={stated}, but {source / CONFIG_NAME} says {found}",
+                expected="a base_model level that describes its weights",
+                remedy=f"set base_model.{field}={found}, or 0 to read it from the weights",
+            )
+    return plain
+
+
+def _segments(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, rows: int, where: str) -> list[list[int]]:
+    """Base subwords of every added piece; RequestError when tokenizer and table do not fit each other."""
+    base_size, size = int(vocabulary.counts["base_size"]), int(vocabulary.counts["size"])
+    expands = config.vocabulary.method == "expand"
+    expected_rows = base_size if expands else size
+    if rows != expected_rows:
+        raise RequestError(
+            f"tokenizer/vocabulary mismatch: {where} has {rows:,} embedding rows, "
+            f"the {'base ' if expands else ''}tokenizer {expected_rows:,} pieces",
+            expected="one row for each piece of the tokenizer the model was trained with",
+            remedy="set base_model.tokenizer to this model's own tokenizer, or choose an expanded vocabulary",
+        )
+    if not expands:
+        return []
+    if base_tokenizer is None:
+        raise RequestError(
+            f"vocabulary={config.vocabulary.name} expands a base tokenizer, and there is none",
+            expected="base_model.tokenizer, or tokenizer.model beside the weights",
+            remedy="set base_model.tokenizer=/path/to/tokenizer.model",
+        )
+    segments = added_piece_segments(vocabulary, base_tokenizer)
+    if base_size + len(segments) != size:
+        raise RequestError(
+            f"tokenizer/vocabulary mismatch: {len(segments):,} added pieces beside {base_size:,} base pieces, but {size:,} in all",
+            expected="the base tokenizer the vocabulary was built on",
+            remedy="build the vocabulary again",
+        )
+    return segments
+
+
+def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, folder: Path) -> None:
+    """Random start: the base rows depend on the seed alone, so cells with and without added pieces share them."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model, expands = config.base_model, config.vocabulary.method == "expand"
+    rows = int(vocabulary.counts["base_size" if expands else "size"])
+    shape = LlamaConfig(
+        vocab_size=rows,
+        hidden_size=model.hidden_size,
+        intermediate_size=model.intermediate_size,
+        num_hidden_layers=model.num_layers,
+        num_attention_heads=model.num_heads,
+        num_key_value_heads=model.num_kv_heads,
+        max_position_embeddings=model.max_position_embeddings,
+        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
+        rms_norm_eps=model.rms_norm_eps,
+        tie_word_embeddings=model.tie_word_embeddings,
+        architectures=["LlamaForCausalLM"],
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        tensors = dict(LlamaForCausalLM(shape).state_dict())
+    if model.tie_word_embeddings:
+        del tensors[HEAD]
+    segments = _segments(config, vocabulary, base_tokenizer, rows, "the random model")
+    for name in (EMBEDDING, HEAD):
+        if name in tensors:
+            tensors[name] = expand_table(tensors[name], segments)
+    shape.vocab_size = rows + len(segments)
+    shape.save_pretrained(str(folder))
+    save_weights(tensors, folder)
+
+
+def _write_pretrained(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, source: Path, folder: Path) -> None:
+    """Pretrained start: one file at a time, files without a table are copied as they are."""
+    stored = stored_tensors(source)
+    plain = read_json(source / CONFIG_NAME)
+    tables = [name for name in (EMBEDDING, HEAD) if name in stored]
+    for name in (EMBEDDING,) if plain.get("tie_word_embeddings", False) else (EMBEDDING, HEAD):
+        if name not in stored:
+            raise RequestError(f"model folder {source} has no tensor {name}", expected="a whole Llama", remedy="check base_model.path")
+    segments = _segments(config, vocabulary, base_tokenizer, stored[EMBEDDING].shape[0], str(source))
+    for file in track(weight_files(source), "weights"):
+        names = [name for name, tensor in stored.items() if tensor.file == file]
+        if segments and any(name in tables for name in names):
+            _rewrite_tables(file, folder / file.name, names, tables, segments)
+        else:
+            shutil.copyfile(file, folder / file.name)
+    index = read_json(source / WEIGHTS_INDEX_NAME)
+    if isinstance(index, dict):
+        write_json_atomic(folder / WEIGHTS_INDEX_NAME, index)  # the same tensors in the same files, two of them longer
+        total = sum(tensor.end - tensor.start for tensor in stored_tensors(folder).values())
+        write_json_atomic(folder / WEIGHTS_INDEX_NAME, {**index, "metadata": {"total_size": total}})
+    write_json_atomic(folder / CONFIG_NAME, {**plain, "vocab_size": int(vocabulary.counts["size"])})
+
+
+def _rewrite_tables(file: Path, target: Path, names: Sequence[str], tables: Sequence[str], segments: Sequence[Sequence[int]]) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    with safe_open(str(file), framework="pt") as handle:
+        for name in names:
+            tensor = handle.get_tensor(name)
+            tensors[name] = expand_table(tensor, segments) if name in tables else tensor
+    save_file(tensors, str(target), metadata={"format": "pt"})

@@ -1,0 +1,150 @@
+"""Build everything a run is made from, once, in the order of the pipeline; and write its inputs.json.
+
+(1) corpora      every source of the mixture                       -> documents, held-out split
+(2) vocabulary   base, expanded or scratch                         -> tokenizer
+(3) tokens       shards of the sources the plan needs
+(4) plan         sequences of every source, in order
+(5) weights      start weights with a row for every piece          (imports torch; only when missing)
+
+Reads   the config        Writes  artefacts/*, runs/<run_id>/{identity,config,inputs,provenance,status}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.files import make_folder, read_json, write_json_atomic, write_text_atomic
+from swallow_exp.artefact.manifest import Artefact
+from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.config import Composed, Config
+from swallow_exp.corpus.build import build_corpus
+from swallow_exp.mixture.plan import build_plan, planned_sources
+from swallow_exp.record.identity import identity_of, run_id_of
+from swallow_exp.record.provenance import gather_provenance
+from swallow_exp.record.status import read_status, write_status
+from swallow_exp.tokens.build import build_tokens
+from swallow_exp.vocabulary.build import build_vocabulary
+
+STAGES = ("corpus", "vocabulary", "tokens", "mixture", "weights")
+TOKENIZER_NAME = "tokenizer.model"
+
+
+@dataclass(frozen=True)
+class Built:
+    """Artefacts of one run; stages that were not asked for are absent."""
+
+    corpora: Mapping[str, Artefact]
+    vocabulary: Artefact | None = None
+    tokens: Mapping[str, Artefact] | None = None
+    plan: Artefact | None = None
+    weights: Artefact | None = None
+
+
+def base_tokenizer(config: Config) -> Path | None:
+    """The base model's SentencePiece file: as configured, or tokenizer.model beside its weights; None if there is none."""
+    model = config.base_model
+    if model.tokenizer is not None:
+        return Path(model.tokenizer).expanduser()
+    if model.path is None:
+        return None
+    folder = Path(model.path).expanduser()
+    if not folder.is_dir():
+        remedy = "give a folder with base_model.path=..., or the tokenizer with base_model.tokenizer=..."
+        if model.name == "miniature":
+            remedy = "run `swallow demo` first: it trains this model"
+        raise RequestError(
+            f"base_model.path={model.path} is not a folder", expected="a Hugging Face folder with tokenizer.model", remedy=remedy
+        )
+    return folder / TOKENIZER_NAME
+
+
+def build_stages(config: Config, *, upto: str) -> Built:
+    """Build the stages up to and including `upto` (one of STAGES); what is finished already is only looked up."""
+    assert upto in STAGES, upto
+    wanted = STAGES[: STAGES.index(upto) + 1]
+    out, data = output_root(config), Path(config.paths.data).expanduser()
+    tokenizer = base_tokenizer(config) if "vocabulary" in wanted else None
+    corpora = {name: build_corpus(source, out=out, data=data) for name, source in config.mixture.sources.items()}
+    if "vocabulary" not in wanted:
+        return Built(corpora)
+    documents = {name: corpus for name, corpus in corpora.items() if config.mixture.sources[name].kind == "documents"}
+    vocabulary = build_vocabulary(config.vocabulary, base_tokenizer=tokenizer, corpora=documents, out=out)
+    if "tokens" not in wanted:
+        return Built(corpora, vocabulary)
+    tokens = {}
+    for name in planned_sources(config):
+        parallel = config.parallel if config.mixture.sources[name].kind == "pairs" else None
+        tokens[name] = build_tokens(corpora[name], vocabulary, out=out, parallel=parallel)
+    if "mixture" not in wanted:
+        return Built(corpora, vocabulary, tokens)
+    plan = build_plan(config, tokens, out=out)
+    if "weights" not in wanted:
+        return Built(corpora, vocabulary, tokens, plan)
+    from swallow_exp.model.weights import build_weights  # torch
+
+    weights = build_weights(config, vocabulary, base_tokenizer=tokenizer, out=out)
+    return Built(corpora, vocabulary, tokens, plan, weights)
+
+
+def output_root(config: Config) -> Path:
+    """The one output root of a config."""
+    return Path(config.paths.out).expanduser()
+
+
+def run_paths(composed: Composed) -> RunPaths:
+    """Where this config's run lies; computed from the config alone."""
+    return RunPaths.of(output_root(composed.config), run_id_of(identity_of(composed.plain)))
+
+
+def _reference(artefact: Artefact, out: Path) -> dict[str, str]:
+    return {"folder": str(artefact.folder.relative_to(out)), "digest": artefact.digest}
+
+
+def inputs_of(built: Built, out: Path) -> dict[str, Any]:
+    """inputs.json: which artefacts the run is made from."""
+    assert built.vocabulary and built.tokens is not None and built.plan and built.weights
+    return {
+        "weights": _reference(built.weights, out),
+        "vocabulary": _reference(built.vocabulary, out),
+        "mixture": _reference(built.plan, out),
+        "tokens": {name: _reference(artefact, out) for name, artefact in built.tokens.items()},
+        "corpora": {name: _reference(artefact, out) for name, artefact in built.corpora.items()},
+    }
+
+
+def check_inputs(run: RunPaths, inputs: Mapping[str, Any]) -> None:
+    """Refuse to continue a run whose text, tokenizer or start weights changed under the same config."""
+    earlier = read_json(run.inputs)
+    if earlier is None:
+        return
+    for role in ("weights", "vocabulary", "mixture"):
+        if earlier[role]["digest"] != inputs[role]["digest"]:
+            raise RequestError(
+                f"run {run.run_id} was made from {earlier[role]['folder']}, now the config gives {inputs[role]['folder']}",
+                expected="the same text, tokenizer and start weights as when the run began",
+                remedy="restore them, give the changed level another name:, or remove the run folder",
+            )
+
+
+def prepare_run(composed: Composed) -> RunPaths:
+    """Build what is missing and write the run folder, ready for the training worker. Safe to repeat."""
+    import yaml
+
+    run = run_paths(composed)
+    out = output_root(composed.config)
+    make_folder(out)
+    inputs = inputs_of(build_stages(composed.config, upto="weights"), out)
+    check_inputs(run, inputs)
+    make_folder(run.folder)
+    if read_json(run.inputs) is None:
+        write_json_atomic(run.inputs, inputs)
+    write_text_atomic(run.config, yaml.safe_dump(composed.plain, allow_unicode=True, sort_keys=False))
+    write_json_atomic(run.provenance, gather_provenance(repository=Path(__file__).resolve().parents[2], inputs=inputs))
+    if read_status(run.status)["state"] == "planned":
+        write_status(run.status, "planned", attempts=0)
+    write_json_atomic(run.identity, identity_of(composed.plain))
+    return run

@@ -1,0 +1,48 @@
+"""Work on runs that exist already: evaluate their checkpoints as they appear, publish their outboxes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from swallow_exp.artefact.errors import EXIT_DONE
+from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.progress import say
+from swallow_exp.checkpoint.index import read_checkpoints
+from swallow_exp.evaluate.launch import launch_evaluation
+from swallow_exp.record.status import is_stale, read_status
+
+FOLLOW_SECONDS = 5.0
+
+
+def evaluate_run(out: Path, run: RunPaths, *, follow: bool) -> int:
+    """Evaluate what has no result; with `follow`, wait for further checkpoints until the run has ended."""
+    seen = -1
+    while True:
+        ended = read_status(run.status)["state"] in ("trained", "failed") or is_stale(read_status(run.status))
+        count = len(read_checkpoints(run))
+        if count != seen:
+            seen = count
+            code = launch_evaluation(out, [run.run_id])
+            if code != EXIT_DONE:
+                return code
+        if not follow or ended:
+            say(f"{run.run_id}: {seen} checkpoints evaluated")
+            return EXIT_DONE
+        time.sleep(FOLLOW_SECONDS)
+
+
+def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None, sweep: str | None) -> int:
+    """Publish runs one after the other; prints the rows sent."""
+    from swallow_exp.track.publish import publish_run
+
+    for run_id in run_ids:
+        config = read_json(RunPaths.of(out, run_id).identity)
+        if config is None:
+            say(f"{run_id}: not started, nothing to publish")
+            continue
+        rows = publish_run(out, run_id, mode=mode, project=project or "swallow_exp", entity=None, sweep=sweep)
+        print(f"{run_id}: {rows} rows sent ({mode})")
+    return EXIT_DONE

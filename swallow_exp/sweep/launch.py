@@ -1,0 +1,230 @@
+"""Carry runs out: one run (build, train, evaluate, publish), or many cells, each in a process of its own.
+
+A cell that dies takes nothing else along; success is what status.json says, not the exit code alone.
+
+Reads/Writes  runs/*, logs/<run_id>.log
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
+from swallow_exp.artefact.files import make_folder
+from swallow_exp.artefact.paths import RunPaths, logs_folder
+from swallow_exp.artefact.progress import is_interactive, say
+from swallow_exp.config import Composed, Config
+from swallow_exp.evaluate.launch import launch_evaluation
+from swallow_exp.record.status import read_status
+from swallow_exp.sweep.build import build_stages, output_root, prepare_run
+from swallow_exp.sweep.expand import Cell
+from swallow_exp.train.launch import launch_training
+
+POLL_SECONDS = 0.5
+
+
+def carry_out(composed: Composed) -> int:
+    """Build what is missing, train, evaluate every checkpoint, publish. Returns an exit code; safe to repeat."""
+    config = composed.config
+    run = prepare_run(composed)
+    if read_status(run.status)["state"] == "trained":
+        say(f"{run.run_id}: trained already")
+    else:
+        say(f"{run.run_id}: training to {config.budget.tokens:,} tokens")
+        code = launch_training(run, processes=config.strategy.data_parallel)
+        if code != EXIT_DONE:
+            return code
+    out = output_root(config)
+    if config.suite.tasks:
+        code = launch_evaluation(out, [run.run_id])
+        if code != EXIT_DONE:
+            return code
+    if config.tracking.wandb_mode is not None:
+        from swallow_exp.track.launch import launch_publisher
+
+        return launch_publisher(out, run.run_id, tracking=config.tracking)
+    return EXIT_DONE
+
+
+@dataclass
+class _Running:
+    cell: Cell
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How one cell ended."""
+
+    cell: Cell
+    exit_code: int
+    log: Path
+
+    @property
+    def ok(self) -> bool:
+        """Trained by its own word and ended well."""
+        return self.exit_code == EXIT_DONE
+
+
+def run_cells(cells: Sequence[Cell], *, out: Path, jobs: int, config_dirs: Sequence[Path] = ()) -> list[CellResult]:
+    """Run cells, `jobs` at a time; all are tried whatever happens to some. SIGINT and SIGTERM are passed on and awaited."""
+    for cell in cells:  # shared artefacts once, here, where their progress bars can be seen
+        build_stages(cell.composed.config, upto="mixture")
+    make_folder(logs_folder(out))
+    waiting, running, results = list(cells), list[_Running](), list[CellResult]()
+    stopping = _Stop()
+    with stopping, _Board(cells, out) as board:
+        while waiting or running:
+            while waiting and len(running) < jobs and not stopping.asked:
+                running.append(_start(waiting.pop(0), out=out, config_dirs=config_dirs))
+            time.sleep(POLL_SECONDS)
+            stopping.forward([item.process for item in running])
+            for item in [item for item in running if item.process.poll() is not None]:
+                running.remove(item)
+                result = _result(item, out)
+                results.append(result)
+                board.finished(result)
+            if stopping.asked and not running:
+                results += [CellResult(cell, EXIT_PREEMPTED, _log(cell, out)) for cell in waiting]
+                waiting = []
+            board.refresh()
+    return results
+
+
+def sweep_exit_code(results: Sequence[CellResult]) -> int:
+    """0 all done; 75 something was preempted; 1 (or 2 when every failure is a wrong request) otherwise."""
+    codes = {result.exit_code for result in results}
+    if codes <= {EXIT_DONE}:
+        return EXIT_DONE
+    if EXIT_PREEMPTED in codes:
+        return EXIT_PREEMPTED
+    return EXIT_WRONG_REQUEST if codes <= {EXIT_DONE, EXIT_WRONG_REQUEST} else EXIT_FAILED
+
+
+def list_failures(name: str, results: Sequence[CellResult]) -> str:
+    """One line when all is well; otherwise every cell that is not done, with its log."""
+    bad = [result for result in results if not result.ok]
+    if not bad:
+        return f"{name}: {len(results)} cells done; `swallow report {name}` shows them"
+    lines = [f"{name}: {len(bad)} of {len(results)} cells are not done; the same command retries only those"]
+    words = {EXIT_PREEMPTED: "stopped, saved"}
+    lines += [f"  {r.cell.run_id}: {words.get(r.exit_code, f'exit {r.exit_code}')}, log {r.log}" for r in bad]
+    return "\n".join(lines)
+
+
+def default_jobs(config: Config) -> int:
+    """Cells at a time: as many as the cores carry on a CPU; one where a device is shared."""
+    if config.machine.accelerator != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    per_cell = config.strategy.data_parallel * (config.machine.threads or cores)
+    return max(1, cores // per_cell)
+
+
+def _log(cell: Cell, out: Path) -> Path:
+    return logs_folder(out) / f"{cell.run_id}.log"
+
+
+def _start(cell: Cell, *, out: Path, config_dirs: Sequence[Path]) -> _Running:
+    command = [sys.executable, "-m", "swallow_exp", "train", *cell.overrides, f"paths.out={out}"]
+    for folder in config_dirs:
+        command += ["--config-dir", str(folder)]
+    log = _log(cell, out)
+    with log.open("ab") as handle:
+        # a session of its own: a Ctrl-C in the terminal reaches this process, which passes it on once
+        process = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+    return _Running(cell, process, log)
+
+
+def _result(item: _Running, out: Path) -> CellResult:
+    code = item.process.returncode
+    state = read_status(RunPaths.of(out, item.cell.run_id).status)["state"]
+    if code == EXIT_DONE and state != "trained":
+        code = EXIT_FAILED  # it left quietly without finishing
+    return CellResult(item.cell, code, item.log)
+
+
+class _Stop:
+    """Remember a stop signal; pass it on to the children once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._sent: set[int] = set()
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _remember(self, *_: object) -> None:
+        self.asked = True
+
+    def forward(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        if not self.asked:
+            return
+        for process in processes:
+            if process.pid not in self._sent and process.poll() is None:
+                self._sent.add(process.pid)
+                os.kill(process.pid, signal.SIGTERM)
+
+
+class _Board:
+    """One bar a cell on a terminal; one line a finished cell elsewhere."""
+
+    def __init__(self, cells: Sequence[Cell], out: Path) -> None:
+        self._cells, self._out = cells, out
+        self._tasks: dict[str, int] = {}
+        self._bars: object | None = None
+
+    def __enter__(self) -> _Board:
+        if is_interactive():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+            bars = Progress(*columns, console=Console(stderr=True))
+            for cell in self._cells:
+                self._tasks[cell.run_id] = bars.add_task(cell.label, total=cell.composed.config.budget.tokens, state="waiting", start=False)
+            bars.start()
+            self._bars = bars
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()  # type: ignore[attr-defined]
+
+    def refresh(self) -> None:
+        if self._bars is None:
+            return
+        for cell in self._cells:
+            status = read_status(RunPaths.of(self._out, cell.run_id).status)
+            if status["state"] == "planned":
+                continue
+            task = self._tasks[cell.run_id]
+            tokens = min(int(status.get("trained_tokens") or 0), cell.composed.config.budget.tokens)
+            self._bars.start_task(task)  # type: ignore[attr-defined]
+            self._bars.update(task, completed=tokens, state=status["state"])  # type: ignore[attr-defined]
+
+    def finished(self, result: CellResult) -> None:
+        words = {EXIT_DONE: "done", EXIT_PREEMPTED: "stopped, saved"}.get(
+            result.exit_code, f"FAILED (exit {result.exit_code}), see {result.log}"
+        )
+        if self._bars is None or not result.ok:
+            say(f"{result.cell.run_id}: {words}")
+        if self._bars is not None:
+            task = self._tasks[result.cell.run_id]
+            self._bars.update(task, state=words.split(",")[0])  # type: ignore[attr-defined]
+            self._bars.stop_task(task)  # type: ignore[attr-defined]

@@ -1,0 +1,74 @@
+"""Cells x checkpoints x tasks, from files: planned, running, preempted, trained, failed, stale.
+
+Reads  sweeps/<name>.json, runs/*
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.paths import RunPaths, runs_folder
+from swallow_exp.checkpoint.index import read_checkpoints
+from swallow_exp.record.status import is_stale, read_status
+from swallow_exp.record.store import list_run_ids, read_sweep
+
+
+def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
+    """One row a run: state (stale when a running one fell silent), tokens, checkpoints, evaluated tasks, cause."""
+    if name is None:
+        run_ids = list_run_ids(out)
+    else:
+        sweep = read_sweep(out, name)
+        if sweep is None:
+            known = sorted(path.stem for path in (out / "sweeps").glob("*.json"))
+            raise RequestError(
+                f"no sweep {name} under {out}",
+                expected=f"one of {', '.join(known) or 'none yet'}",
+                remedy="check --out, or start it with -m +sweep=",
+            )
+        run_ids = [cell["run_id"] for cell in sweep["cells"]]
+    rows = []
+    for run_id in run_ids:
+        run = RunPaths.of(out, run_id)
+        status = read_status(run.status)
+        rows.append(
+            {
+                "run_id": run_id,
+                "state": "stale" if is_stale(status) else status["state"],
+                "trained_tokens": status.get("trained_tokens"),
+                "checkpoints": len(read_checkpoints(run)),
+                "results": len(list((run.folder / "evaluations").glob("tokens_*/*/result.json"))),
+                "attempts": status.get("attempts"),
+                "cause": status.get("cause"),
+            }
+        )
+    return rows
+
+
+def status_table(rows: list[dict[str, Any]], *, as_json: bool) -> str:
+    """The rows as JSON, or as a table for reading."""
+    if as_json:
+        return json.dumps(rows, indent=1)
+    if not rows:
+        return "no runs yet"
+    width = max(len(row["run_id"]) for row in rows)
+    lines = [f"{'run':<{width}}  {'state':<10} {'tokens':>16} {'checkpoints':>11} {'results':>7}"]
+    for row in rows:
+        tokens = f"{row['trained_tokens']:,}" if row["trained_tokens"] is not None else "-"
+        cause = f"  {row['cause']}" if row["cause"] else ""
+        lines.append(f"{row['run_id']:<{width}}  {row['state']:<10} {tokens:>16} {row['checkpoints']:>11} {row['results']:>7}{cause}")
+    return "\n".join(lines)
+
+
+def find_run(out: Path, given: str) -> RunPaths:
+    """A run by its id or by an unambiguous beginning or end of it."""
+    known = list_run_ids(out)
+    matches = [given] if given in known else [run_id for run_id in known if run_id.startswith(given) or run_id.endswith(given)]
+    if len(matches) != 1:
+        what = f"{len(matches)} runs match" if matches else "no run matches"
+        shown = ", ".join(matches or known) or f"none under {runs_folder(out)}"
+        raise RequestError(f"{what} '{given}'", expected=f"one of {shown}", remedy="give the whole run_id, or check --out")
+    return RunPaths.of(out, matches[0])

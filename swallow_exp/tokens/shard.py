@@ -1,0 +1,169 @@
+"""Token shards: the files, their writer and their reader.
+
+A shard is a folder with
+    tokens.bin    every document's ids one after the other; little-endian uint16 when the tokenizer has <= 65,536 pieces, else uint32
+    offsets.npy   int64, shape (documents,): where each document ends in tokens.bin, in tokens; the first starts at 0
+    loss.bin      uint8, one per token: 1 = this token is a training target. Only where some token is not; absent means all are
+    meta.json     format_version, dtype, documents, tokens, trained_tokens, text_bytes, tokenizer_digest, bos, eos, shuffle_seed
+
+Documents lie in the order they are to be packed. tokens.bin has no header: it can be mapped as it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy
+import numpy.typing
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.files import read_json, user_disk, write_json_atomic
+from swallow_exp.artefact.manifest import Artefact
+from swallow_exp.artefact.progress import progress_bar
+
+TOKENS_NAME, OFFSETS_NAME, LOSS_NAME, META_NAME = "tokens.bin", "offsets.npy", "loss.bin", "meta.json"
+SHARD_FORMAT_VERSION = 1
+LARGEST_UINT16_VOCABULARY = 65_536
+COPY_DOCUMENTS = 1 << 14
+
+Ids = numpy.typing.NDArray[Any]
+Ends = numpy.typing.NDArray[numpy.int64]
+
+
+def token_dtype(vocab_size: int) -> numpy.dtype[Any]:
+    """Smallest of little-endian uint16 and uint32 that holds every id."""
+    return numpy.dtype("<u2" if vocab_size <= LARGEST_UINT16_VOCABULARY else "<u4")
+
+
+@dataclass(frozen=True)
+class TokenShard:
+    """An open shard. Nothing is in memory but the document ends.
+
+    tokens   memmap uint16 | uint32, shape (num_tokens,)
+    offsets  int64 document ends, shape (num_documents,)
+    loss     memmap uint8, shape (num_tokens,), or None when every token is a target
+    """
+
+    tokens: Ids
+    offsets: Ends
+    loss: numpy.typing.NDArray[numpy.uint8] | None
+    text_bytes: int
+    trained_tokens: int
+    tokenizer_digest: str
+    meta: Mapping[str, Any]
+
+    @property
+    def num_tokens(self) -> int:
+        """All tokens, <s> and </s> included."""
+        return len(self.tokens)
+
+    @property
+    def num_documents(self) -> int:
+        """Documents."""
+        return len(self.offsets)
+
+    def span(self, document: int) -> slice:
+        """Where document number `document` lies."""
+        return slice(int(self.offsets[document - 1]) if document else 0, int(self.offsets[document]))
+
+
+class ShardWriter:
+    """Streams documents to tokens.bin (and loss.bin) in the order they come; keeps only their ends in memory (8 bytes each)."""
+
+    def __init__(self, folder: Path, *, dtype: numpy.dtype[Any], with_loss: bool) -> None:
+        """Open the files in `folder`; use as a context manager."""
+        self.folder, self.dtype, self.ends, self.trained_tokens = folder, dtype, array("q"), 0
+        self._files = ExitStack()
+        with user_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._tokens: BinaryIO = self._files.enter_context((folder / TOKENS_NAME).open("wb"))
+            self._loss: BinaryIO | None = self._files.enter_context((folder / LOSS_NAME).open("wb")) if with_loss else None
+
+    def __enter__(self) -> ShardWriter:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def add(self, ids: Ids, flags: numpy.typing.NDArray[numpy.uint8] | None = None) -> None:
+        """Append one document; flags (0 | 1 per token) exactly when the shard was opened with them."""
+        assert (flags is not None) == (self._loss is not None)
+        with user_disk(self.folder):
+            self._tokens.write(ids.astype(self.dtype, copy=False).tobytes())
+            if self._loss is not None and flags is not None:
+                assert len(flags) == len(ids)
+                self._loss.write(flags.tobytes())
+        self.trained_tokens += len(ids) if flags is None else int(flags.sum())
+        self.ends.append((self.ends[-1] if self.ends else 0) + len(ids))
+
+    @property
+    def offsets(self) -> Ends:
+        """Document ends so far."""
+        return numpy.array(self.ends, dtype="<i8")
+
+
+def _copy_spans(source: Path, target: Path, *, dtype: numpy.dtype[Any], starts: Ends, ends: Ends) -> None:
+    mapped = numpy.memmap(source, dtype=dtype, mode="r")
+    with user_disk(target), target.open("wb") as handle, progress_bar("shuffle", len(starts), unit="documents") as advance:
+        for first in range(0, len(starts), COPY_DOCUMENTS):  # in blocks: the spans of all documents as Python numbers would not fit
+            block = slice(first, first + COPY_DOCUMENTS)
+            spans = zip(starts[block].tolist(), ends[block].tolist(), strict=True)
+            for start, end in spans:
+                handle.write(mapped[start:end].tobytes())
+            advance(len(starts[block]))
+
+
+def write_shuffled(unshuffled: Path, folder: Path, *, offsets: Ends, order: Ends, dtype: numpy.dtype[Any]) -> None:
+    """Copy the documents of the folder `unshuffled` to `folder` in `order`, with their new offsets."""
+    assert len(offsets) == len(order)
+    starts = numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), offsets[:-1]])
+    spans = {"starts": starts[order], "ends": offsets[order]}
+    _copy_spans(unshuffled / TOKENS_NAME, folder / TOKENS_NAME, dtype=dtype, **spans)
+    if (unshuffled / LOSS_NAME).exists():
+        _copy_spans(unshuffled / LOSS_NAME, folder / LOSS_NAME, dtype=numpy.dtype(numpy.uint8), **spans)
+    ends = numpy.cumsum((offsets - starts)[order], dtype=numpy.int64).astype("<i8")
+    with user_disk(folder):
+        numpy.save(folder / OFFSETS_NAME, ends)
+
+
+def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """meta.json: the shard is whole."""
+    write_json_atomic(folder / META_NAME, {"format_version": SHARD_FORMAT_VERSION, **meta})
+
+
+def open_shard(tokens: Artefact | Path) -> TokenShard:
+    """Map a shard. Raises RequestError when its files do not fit together."""
+    folder = tokens.folder if isinstance(tokens, Artefact) else tokens
+    meta = read_json(folder / META_NAME)
+    paths = {name: folder / name for name in (TOKENS_NAME, OFFSETS_NAME, LOSS_NAME)}
+    try:
+        assert isinstance(meta, dict) and meta["format_version"] == SHARD_FORMAT_VERSION
+        dtype = numpy.dtype(meta["dtype"])
+        offsets = numpy.load(paths[OFFSETS_NAME], allow_pickle=False)
+        assert paths[TOKENS_NAME].stat().st_size == meta["tokens"] * dtype.itemsize
+        assert len(offsets) == meta["documents"] and int(offsets[-1]) == meta["tokens"]
+        has_loss = meta["trained_tokens"] != meta["tokens"]
+        assert not has_loss or paths[LOSS_NAME].stat().st_size == meta["tokens"]
+    except (AssertionError, OSError, KeyError, ValueError, EOFError) as error:
+        raise RequestError(
+            f"token shard {folder} is damaged or of another version",
+            expected=f"tokens.bin, offsets.npy and meta.json of format {SHARD_FORMAT_VERSION} that fit together",
+            remedy="remove the folder and run the same command again",
+        ) from error
+    return TokenShard(
+        tokens=numpy.memmap(paths[TOKENS_NAME], dtype=dtype, mode="r"),
+        offsets=offsets,
+        loss=numpy.memmap(paths[LOSS_NAME], dtype=numpy.uint8, mode="r") if has_loss else None,
+        text_bytes=int(meta["text_bytes"]),
+        trained_tokens=int(meta["trained_tokens"]),
+        tokenizer_digest=str(meta["tokenizer_digest"]),
+        meta=meta,
+    )

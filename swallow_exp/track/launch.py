@@ -1,0 +1,74 @@
+"""Publish a run from a process of its own, so that a hang in a client library can never hold a run or a command.
+
+Reads/Writes  nothing itself; see publish.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from swallow_exp.artefact.errors import RequestError, RunFailed
+
+TIMEOUT_SECONDS = 900.0
+LAST_WORDS_LINES = 3
+# Left by a W&B run around this process; with WANDB_SERVICE the publisher would share that run's background process.
+FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
+
+
+def launch_publication(
+    out: Path,
+    run_id: str,
+    *,
+    mode: str,
+    project: str,
+    entity: str | None = None,
+    group: str | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> int:
+    """`publish_run` in a subprocess with a time limit; returns the rows sent.
+
+    Raises RequestError as `publish_run` does, RunFailed when the publisher died or ran out of time (repeat it: nothing is lost).
+    """
+    command = [sys.executable, "-m", "swallow_exp.track.worker", str(out), run_id, f"--mode={mode}", f"--project={project}"]
+    command += [f"--entity={entity}"] if entity else []
+    command += [f"--group={group}"] if group else []
+    command += [f"--timeout-seconds={timeout_seconds}"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES},
+        start_new_session=True,  # one group with wandb's background process
+    )
+    try:
+        output, errors = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode == -signal.SIGKILL:
+        raise RunFailed(f"publishing {run_id} was killed or took longer than {timeout_seconds:g} s; repeat the command, nothing is lost")
+    answer = _last_json(output)
+    if "rows" in answer:
+        return int(answer["rows"])
+    if "given" in answer:
+        raise RequestError(answer["given"], expected=answer["expected"], remedy=answer["remedy"])
+    last_words = " | ".join(errors.strip().splitlines()[-LAST_WORDS_LINES:])
+    raise RunFailed(f"publishing {run_id} ended with exit code {process.returncode}: {last_words}")
+
+
+def _last_json(output: str) -> dict[str, str]:
+    """The worker's answer: the last line of its stdout, or nothing."""
+    lines = output.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except json.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

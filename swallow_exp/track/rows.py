@@ -1,0 +1,86 @@
+"""From events of the outbox to flat metric rows, and from all rows to one summary. Pure functions.
+
+(1) rows      events.jsonl           -> MetricRow(sequence, values): train/* and eval/<task>/<metric>, each with trained_tokens
+(2) summary   every row              -> each metric's value at the largest trained_tokens, whatever order rows arrived in
+(3) config    identity.json          -> the nested identity and flat axis_<group> keys (dashboards group by flat keys)
+
+Reads   runs/<run_id>/events.jsonl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swallow_exp.artefact.files import digest_of
+from swallow_exp.record.events import read_events
+from swallow_exp.record.identity import IDENTITY_GROUPS
+
+STEP_METRIC = "trained_tokens"
+TRAIN_METRICS = ("loss", "learning_rate", "grad_norm", "tokens_per_second")
+# Other measures of progress, in every row that knows them, so that curves can be read at equal text or equal compute.
+PROGRESS = ("text_bytes", "flops")
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One row as a dashboard sees it. `sequence` is the event's place in the outbox: it never changes, the outbox only grows."""
+
+    sequence: int
+    values: Mapping[str, float]
+
+
+def evaluation_metric(task: str, metric: str, profile: str) -> str:
+    """`eval/<task>/<metric>`, with the profile behind it only where the two profiles differ."""
+    return f"eval/{task}/{metric}" if profile == "both" else f"eval/{task}/{metric}/{profile}"
+
+
+def metric_values(event: Mapping[str, Any]) -> dict[str, float] | None:
+    """Flat metrics of one event, or None when it has none (a checkpoint). Missing stays absent."""
+    if event.get("kind") == "train":
+        metrics = {f"train/{name}": event.get(name) for name in TRAIN_METRICS}
+    elif event.get("kind") == "evaluation":
+        name = evaluation_metric(str(event["task"]), str(event["metric"]), str(event.get("profile", "both")))
+        metrics = {name: event.get("score")}
+    else:
+        return None
+    present = {name: value for name, value in metrics.items() if value is not None}
+    if not present:
+        return None
+    progress = {name: event[name] for name in (STEP_METRIC, *PROGRESS) if event.get(name) is not None}
+    return {**present, **progress}
+
+
+def read_metric_rows(events: Path) -> list[MetricRow]:
+    """Every metric row of an outbox, in order; torn lines are not there."""
+    rows = ((sequence, metric_values(event)) for sequence, event in enumerate(read_events(events)))
+    return [MetricRow(sequence, values) for sequence, values in rows if values is not None]
+
+
+def metric_names(rows: Iterable[MetricRow]) -> list[str]:
+    """Exact names of all metrics, sorted; the step metric is not among them."""
+    return sorted({name for row in rows for name in row.values} - {STEP_METRIC})
+
+
+def summary_of(rows: Iterable[MetricRow]) -> dict[str, float]:
+    """Each metric at the largest trained_tokens that has it (of several rows there, the last written)."""
+    newest: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        tokens = row.values[STEP_METRIC]
+        for name, value in row.values.items():
+            if name not in newest or tokens >= newest[name][0]:
+                newest[name] = (tokens, value)
+    return {name: newest[name][1] for name in sorted(newest)}
+
+
+def config_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity as it is (groups, seed, schema version) and `axis_<group>`: the level's name."""
+    axes = {f"axis_{group}": str(identity[group]["name"]) for group in IDENTITY_GROUPS}
+    return {**identity, **axes}
+
+
+def outbox_digest(rows: list[MetricRow]) -> str:
+    """Mark of an outbox by its first row, which no append can change: tells a continued outbox from a replaced one."""
+    return digest_of(dict(rows[0].values))[:16]

@@ -1,0 +1,114 @@
+"""Step -> this process's part of the step's sequences. A pure function of (stream, step, rank): resuming needs one integer.
+
+Step g owns sequences [g * B, (g + 1) * B) of the stream; process r of P takes its contiguous B / P of them.
+
+Legend: R rows of this process, T sequence_length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+IGNORED = -100  # targets that carry no loss
+
+
+class PackedSequence(Protocol):
+    """One sequence of the stream."""
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """(T + 1,)."""
+
+    @property
+    def loss(self) -> npt.NDArray[np.bool_]:
+        """(T,) flags of the targets tokens[1:]."""
+
+
+class Progress(Protocol):
+    """Totals after some steps."""
+
+    @property
+    def trained_tokens(self) -> int:
+        """Loss-bearing targets."""
+
+    @property
+    def positions(self) -> int:
+        """All targets."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text."""
+
+
+class Stream(Protocol):
+    """What training needs of a stream of sequences."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+
+    def __len__(self) -> int:
+        """Sequences of the whole run."""
+
+    def __getitem__(self, position: int) -> PackedSequence:
+        """One sequence."""
+
+    def progress(self, step: int) -> Progress:
+        """Totals after `step` steps."""
+
+    def mark_steps(self, every_tokens: int) -> dict[int, int]:
+        """{step: mark} of every checkpoint, token 0 and the end included."""
+
+
+class StepBatch(NamedTuple):
+    """One process's part of one step (a tuple, because Lightning moves tuples to the device)."""
+
+    inputs_RT: torch.Tensor  # int64
+    targets_RT: torch.Tensor  # int64, IGNORED where the flag is off
+    num_trained: int  # loss-bearing targets of the whole step, over all processes
+
+
+class StepBatches:
+    """Batches of one process, one a step, from `start_step` on. Its length is the whole run's, as Lightning counts from the start."""
+
+    def __init__(self, stream: Stream, *, global_batch_sequences: int, start_step: int, rank: int, num_processes: int) -> None:
+        """`rank` of `num_processes` processes that share each step."""
+        assert global_batch_sequences % num_processes == 0
+        assert len(stream) == stream.num_steps * global_batch_sequences
+        self._stream = stream
+        self._global_batch_sequences = global_batch_sequences
+        self._start_step = start_step
+        self._rank, self._num_processes = rank, num_processes
+
+    def __len__(self) -> int:
+        """Steps of the whole run."""
+        return self._stream.num_steps
+
+    def __getitem__(self, step: int) -> StepBatch:
+        """This process's part of step `step`, and how many loss-bearing targets all processes have in it."""
+        whole = self._global_batch_sequences
+        sequences = [self._stream[position] for position in range(step * whole, (step + 1) * whole)]
+        # every process reads the flags of all, so the common denominator costs no communication
+        num_trained = int(sum(int(np.count_nonzero(sequence.loss)) for sequence in sequences))
+        share = whole // self._num_processes
+        own = sequences[self._rank * share : (self._rank + 1) * share]
+        tokens = np.stack([sequence.tokens for sequence in own])
+        targets = np.where(np.stack([sequence.loss for sequence in own]), tokens[:, 1:], IGNORED)
+        return StepBatch(torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(targets), num_trained)
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        """From the start step to the end of the run."""
+        for step in range(self._start_step, len(self)):
+            yield self[step]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the step decides. (Lightning asks loaders that can resume for a state.)"""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing: the step decides."""

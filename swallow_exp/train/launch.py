@@ -1,0 +1,119 @@
+"""Start the processes of one run and answer for them. Light: no torch.
+
+(1) start    one worker a process, in sessions of their own, with RANK, WORLD_SIZE, ... set
+(2) signals  SIGINT and SIGTERM are passed on once; the workers save and leave with 75; a second signal kills
+(3) deaths   when one worker fails, the rest are killed; when this process dies, so do they
+(4) answer   0 trained, 75 stopped with the state saved, 2 wrong request, 1 failed
+
+Writes  runs/<run_id>/status.json (only when the workers could not)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
+from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.record.status import read_status, write_status
+from swallow_exp.train.worker import PARENT_VARIABLE
+
+WORKER = (sys.executable, "-m", "swallow_exp.train.worker")
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 5.0  # assumed: what a worker may take to leave by itself once another has failed
+Worker = subprocess.Popen[bytes]
+
+
+def launch_training(run: RunPaths, *, processes: int, worker: Sequence[str] = WORKER) -> int:
+    """Train `run` with `processes` workers and wait for them. Returns the exit code; `worker` is the command without the run folder."""
+    with _Signals() as signals:
+        workers = _start(run, processes, worker)
+        try:
+            code = _wait(workers, signals)
+        finally:
+            for process in workers:
+                if process.poll() is None:
+                    process.kill()
+            for process in workers:
+                process.wait()
+    if code == EXIT_FAILED and read_status(run.status)["state"] == "running":
+        ended = ", ".join(_ending(process.returncode) for process in workers)
+        write_status(run.status, "failed", cause=f"training processes ended with {ended}")
+    if code == EXIT_PREEMPTED and read_status(run.status)["state"] in ("planned", "running"):
+        write_status(run.status, "preempted", cause="stopped before training began")
+    return code
+
+
+def _start(run: RunPaths, processes: int, worker: Sequence[str]) -> list[Worker]:
+    shared = {**os.environ, PARENT_VARIABLE: str(os.getpid()), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started: list[Worker] = []
+    for rank in range(processes):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+        # a session of its own: a Ctrl-C in the terminal reaches this process, which passes it on once
+        started.append(
+            subprocess.Popen([*worker, str(run.folder)], env={**shared, **own}, stdin=subprocess.DEVNULL, start_new_session=True)
+        )
+    return started
+
+
+def _wait(workers: Sequence[Worker], signals: _Signals) -> int:
+    """Until all have ended, or one has failed and the rest have had their grace."""
+    failed_at: float | None = None
+    passed_on = 0
+    while any(process.poll() is None for process in workers):
+        time.sleep(POLL_SECONDS)
+        if signals.count > passed_on:
+            passed_on = signals.count
+            for process in workers:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM if passed_on == 1 else signal.SIGKILL)
+        failed = any(process.poll() not in (None, EXIT_DONE, EXIT_PREEMPTED) for process in workers)
+        if failed and failed_at is None:
+            failed_at = time.monotonic()
+        if failed_at is not None and time.monotonic() - failed_at > GRACE_SECONDS:
+            break
+    codes = {process.poll() for process in workers}
+    if codes == {EXIT_DONE}:
+        return EXIT_DONE
+    if codes <= {EXIT_DONE, EXIT_PREEMPTED} or (signals.count == 1 and codes <= {EXIT_DONE, EXIT_PREEMPTED, -signal.SIGTERM}):
+        return EXIT_PREEMPTED  # SIGTERM: it came before the worker could listen, when there was nothing to save
+    return EXIT_WRONG_REQUEST if EXIT_WRONG_REQUEST in codes else EXIT_FAILED
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Signals:
+    """Count stop signals while workers run; the earlier handlers come back afterwards."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._earlier: dict[int, object] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._earlier[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1

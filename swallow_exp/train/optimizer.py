@@ -1,0 +1,51 @@
+"""AdamW with weight decay on matrices, and the learning rate as a pure function of the step.
+
+Source  paper 3.1 (AdamW, betas, eps, decay 0.1, cosine to 1/30 after 1,000 warmup steps)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from swallow_exp.config import OptimConfig
+
+if TYPE_CHECKING:
+    import torch
+
+
+def lr_at(step: int, optim: OptimConfig, *, num_steps: int) -> float:
+    """Learning rate of the update that follows `step` finished ones: linear to lr_peak, then cosine to lr_peak * lr_final_ratio.
+
+    Update number warmup_steps is the first at the peak, update number num_steps the last, at the final rate.
+    """
+    # assumed: updates count from 1, so none is spent at a rate of exactly 0; the paper does not say
+    number = step + 1
+    if number <= optim.warmup_steps:
+        return optim.lr_peak * number / optim.warmup_steps
+    # with no warmup, update 1 is the peak and the decay spans the others
+    first = max(optim.warmup_steps, 1)
+    share = min((number - first) / max(num_steps - first, 1), 1.0)
+    final = optim.lr_peak * optim.lr_final_ratio
+    return final + (optim.lr_peak - final) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def parameter_groups(model: Any, *, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: matrices (embedding and head included) decay; norms and biases, which are vectors, do not.
+
+    Source  Megatron-LM, megatron/optimizer/__init__.py: no decay for biases and one-dimensional parameters
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(model: Any, optim: OptimConfig, *, num_steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW and its schedule; the base rate is 1 so that the schedule's factor is the learning rate itself."""
+    import torch
+
+    groups = parameter_groups(model, weight_decay=optim.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(optim.beta1, optim.beta2), eps=optim.eps, fused=True)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_at(step, optim, num_steps=num_steps))

@@ -1,0 +1,44 @@
+"""Remember a stop signal until the step is over. Light: no torch.
+
+A handler that did more (collectives, files) could deadlock with what it interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Set by a signal, read at the end of each step."""
+
+    def __init__(self) -> None:
+        """Nothing asked yet."""
+        self.number: int | None = None
+        self._installed = False
+
+    @property
+    def asked(self) -> bool:
+        """True once a stop signal has come."""
+        return self.number is not None
+
+    @property
+    def cause(self) -> str:
+        """Name of the signal."""
+        return signal.Signals(self.number).name if self.number is not None else "a stop signal to another process"
+
+    def install(self) -> None:
+        """Handle the stop signals of this process (main thread only)."""
+        self._installed = True
+        self.reinstall()
+
+    def reinstall(self) -> None:
+        """Take the signals back from a library that took them; nothing when they were never ours."""
+        if self._installed:
+            for number in STOP_SIGNALS:
+                signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.number = number

@@ -1,0 +1,77 @@
+"""One strategy for any number of processes, one included: Lightning's ModelParallelStrategy (FSDP2).
+
+Checkpoints written by n processes are read by m, because every run is a distributed one.
+
+Reads  RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT (set by train/launch.py, torchrun or the job script)
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.config import MachineConfig
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int
+    world_size: int
+    local_world_size: int
+
+    @classmethod
+    def of(cls, environment: MutableMapping[str, str]) -> Processes:
+        """From the environment, which is completed for a single process."""
+        environment.setdefault("RANK", "0")
+        environment.setdefault("WORLD_SIZE", "1")
+        environment.setdefault("LOCAL_RANK", environment["RANK"])
+        world_size = int(environment["WORLD_SIZE"])
+        return cls(int(environment["RANK"]), world_size, int(environment.get("LOCAL_WORLD_SIZE", world_size)))
+
+
+def check_processes(processes: Processes, *, data_parallel: int) -> None:
+    """Refuse a number of processes the config does not state."""
+    if processes.world_size != data_parallel:
+        raise RequestError(
+            f"{processes.world_size} processes were started, strategy.data_parallel={data_parallel}",
+            expected="as many processes as strategy.data_parallel",
+            remedy="start them with `swallow train`, or set strategy.data_parallel",
+        )
+
+
+def init_single_process(machine: MachineConfig) -> None:
+    """A process group of one, without a port: many single-process runs can start at once on one machine."""
+    import torch
+
+    backend = "nccl" if machine.accelerator == "gpu" else "gloo"
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+
+
+def make_strategy(machine: MachineConfig, *, data_parallel: int) -> Any:
+    """ModelParallelStrategy over all processes; a collective that waits longer than the machine's timeout fails."""
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    return ModelParallelStrategy(
+        data_parallel_size=data_parallel,
+        tensor_parallel_size=1,
+        process_group_backend="nccl" if machine.accelerator == "gpu" else "gloo",
+        timeout=timedelta(seconds=machine.collective_timeout_seconds),
+    )
+
+
+def check_accelerator(machine: MachineConfig) -> None:
+    """Refuse machine.accelerator=gpu where there is none."""
+    import torch
+
+    if machine.accelerator == "gpu" and not torch.cuda.is_available():
+        raise RequestError(
+            f"machine={machine.name} wants a GPU and torch sees none",
+            expected="a CUDA device and a torch built for it",
+            remedy="choose machine=cpu, or check `python -m torch.utils.collect_env`",
+        )

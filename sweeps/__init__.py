@@ -1,1 +1,0 @@
-"""Questions: one file each. A package only so that they travel in the wheel."""

@@ -1,0 +1,29 @@
+"""Fixtures every room may use: an output root, the command line as a process, quiet environments."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+Swallow = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def swallow(tmp_path: Path) -> Swallow:
+    """Run `python -m swallow_exp ...` in a folder of its own, with its own output root."""
+
+    def run(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "SWALLOW_OUT": str(tmp_path / "out"), **environment}
+        command = [sys.executable, "-m", "swallow_exp", *words]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run

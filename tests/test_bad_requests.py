@@ -1,0 +1,194 @@
+"""Bad input: exit 2, one line that says what was given, what was expected and what to do, and nothing half-written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from swallow_exp import cli
+
+GOOD_LINE = json.dumps({"text": "The red fox finds a key in the old harbor. " * 4})
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: own levels over own text, small enough to build in a moment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWALLOW_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("SWALLOW_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "good.jsonl").write_text("".join(GOOD_LINE + "\n" for _ in range(50)), encoding="utf-8")
+    levels = tmp_path / "levels"
+    write_level(levels, "source/mine", 'name: mine\nlanguage: en\nfiles: ["good.jsonl"]\nheldout_fraction: 0.1\n')
+    write_level(levels, "mixture/mine", mixture("mine", 1.0))
+    write_level(levels, "vocabulary/mine", "name: mine\nmethod: scratch\nvocab_size: 304\n")
+    return tmp_path
+
+
+def write_level(levels: Path, name: str, text: str) -> None:
+    path = levels / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def mixture(source: str, weight: float) -> str:
+    return f"name: mine\nweights: {{{source}: {weight}}}\ndefaults:\n  - /source@sources.{source}: {source}\n"
+
+
+MINE = ["mixture=mine", "vocabulary=mine", "base_model=miniature_random", "--config-dir", "levels"]
+
+
+def data(user: Path, name: str, content: bytes | str) -> None:
+    """Put a file into the user's data folder and point the source at it."""
+    path = user / "data" / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    write_level(user / "levels", "source/mine", f'name: mine\nlanguage: en\nfiles: ["{name}"]\nheldout_fraction: 0.1\n')
+
+
+def read_only_out(user: Path) -> None:
+    (user / "out").write_text("a file where the folder should be", encoding="utf-8")
+
+
+# name -> (what the user does to the folder, command, words the line must hold)
+CASES: dict[str, tuple[object, list[str], list[str]]] = {
+    "unknown verb": (None, ["trian"], ["trian", "train"]),
+    "unknown flag": (None, ["show", "--fast"], ["--fast", "--config-dir"]),
+    "flag without value": (None, ["show", "--config-dir"], ["--config-dir", "VALUE"]),
+    "bare word": (None, ["show", "miniature"], ["miniature", "key=value"]),
+    "jobs is no number": (None, ["train", "-m", "seed=0,1", "--jobs", "many"], ["many", "whole number"]),
+    "unknown level": (None, ["show", "vocabulary=ja_17k"], ["vocabulary=ja_17k", "ja_16k"]),
+    "unknown group": (None, ["show", "vocabluary=base"], ["vocabluary", "vocabulary"]),
+    "misspelt key on the command line": (None, ["show", "optim.lr_peek=1"], ["optim.lr_peek", "optim.lr_peak", "command line"]),
+    "misspelt key added with plus": (None, ["show", "+optim.zz=1"], ["optim.zz"]),
+    "misspelt key in a file": (
+        lambda u: write_level(u / "levels", "optim/mine", "name: mine\nlr_peek: 1\n"),
+        ["show", "optim=mine", "--config-dir", "levels"],
+        ["lr_peek", "optim/mine.yaml", "optim.lr_peak"],
+    ),
+    "wrong type on the command line": (None, ["show", "optim.lr_peak=high"], ["optim.lr_peak=high", "number"]),
+    "wrong type in a file": (
+        lambda u: write_level(u / "levels", "optim/mine", "name: mine\nwarmup_steps: soon\n"),
+        ["show", "optim=mine", "--config-dir", "levels"],
+        ["warmup_steps", "soon", "optim/mine.yaml", "whole number"],
+    ),
+    "broken YAML": (
+        lambda u: write_level(u / "levels", "optim/mine", "name: [mine\nlr_peak: 1\n"),
+        ["show", "optim=mine", "--config-dir", "levels"],
+        ["optim/mine.yaml", "line 2", "YAML"],
+    ),
+    "level with a shipped name": (
+        lambda u: write_level(u / "levels", "optim/miniature", "name: miniature\n"),
+        ["show", "--config-dir", "levels"],
+        ["optim/miniature.yaml", "shipped"],
+    ),
+    "config-dir missing": (None, ["show", "--config-dir", "nowhere"], ["nowhere", "folder"]),
+    "override without equals sign value": (None, ["show", "optim.lr_peak"], ["optim.lr_peak", "key=value"]),
+    "float where an integer belongs": (None, ["show", "budget.tokens=1e9"], ["budget.tokens", "whole number"]),
+    "negative budget": (None, ["show", "budget.tokens=-5"], ["budget.tokens=-5", "above 0"]),
+    "weights do not sum to 1": (
+        lambda u: write_level(u / "levels", "mixture/mine", mixture("mine", 0.9)),
+        ["show", *MINE],
+        ["sum to 0.9", "exactly 1"],
+    ),
+    "weight of an unknown source": (
+        lambda u: write_level(u / "levels", "mixture/mine", "name: mine\nweights: {other: 1.0}\n"),
+        ["show", *MINE],
+        ["other", "sources"],
+    ),
+    "parallel without pairs": (None, ["show", *MINE, "parallel=ntp_mixed"], ["ntp_mixed", "parallel_source"]),
+    "unknown precision": (None, ["show", "numerics.precision=fp8"], ["fp8", "32-true"]),
+    "batch that does not divide": (None, ["show", "strategy.data_parallel=3"], ["16", "3 processes"]),
+    "sequences longer than the model": (None, ["show", "optim.sequence_length=4096"], ["4096", "max_position_embeddings=256"]),
+    "scratch vocabulary over pretrained weights": (None, ["show", "vocabulary=miniature_en"], ["miniature_en", "randomly initialised"]),
+    "sweep that is not there": (None, ["train", "-m", "+sweep=nothing"], ["nothing", "miniature"]),
+    "sweep without -m": (None, ["train", "+sweep=miniature"], ["-m"]),
+    "-m with nothing to vary": (None, ["train", "-m"], ["-m", "+sweep"]),
+    "sweep with an unknown key": (
+        lambda u: write_level(u / "levels", "sweeps/mine", "axis: {seed: [0]}\ngrids: [{vocabulary: [base]}]\n"),
+        ["train", "-m", "+sweep=mine", "--config-dir", "levels"],
+        ["axis", "grids"],
+    ),
+    "status of an unknown sweep": (None, ["status", "nothing"], ["nothing"]),
+    "evaluate an unknown run": (None, ["evaluate", "nothing"], ["nothing", "no run matches"]),
+    "report of an unknown sweep": (None, ["report", "nothing"], ["nothing"]),
+    "export without --to": (None, ["export", "nothing"], ["nothing"]),
+    "base model not there": (None, ["vocabulary"], ["models/miniature", "swallow demo"]),
+    "tokenizer not there": (None, ["vocabulary", "mixture=mine", "base_model=tiny_llama2", "--config-dir", "levels"], ["tokenizer"]),
+    "tokenizer is not one": (
+        lambda u: (u / "bad.model").write_bytes(b"not a model" * 50),
+        ["vocabulary", "mixture=mine", "base_model=tiny_llama2", "base_model.tokenizer=bad.model", "--config-dir", "levels"],
+        ["bad.model", "SentencePiece"],
+    ),
+    "corpus missing": (lambda u: data(u, "x.jsonl", GOOD_LINE) or (u / "data" / "x.jsonl").unlink(), ["corpus", *MINE], ["x.jsonl"]),
+    "corpus empty": (lambda u: data(u, "empty.jsonl", ""), ["corpus", *MINE], ["empty.jsonl"]),
+    "invalid JSON line": (lambda u: data(u, "bad.jsonl", GOOD_LINE + "\n{oops\n"), ["corpus", *MINE], ["bad.jsonl", "2"]),
+    "JSON without the text field": (lambda u: data(u, "bad.jsonl", '{"body": "x"}\n'), ["corpus", *MINE], ["bad.jsonl", "text", "body"]),
+    "not UTF-8": (lambda u: data(u, "bad.jsonl", b'{"text": "\xff\xfe"}\n'), ["corpus", *MINE], ["bad.jsonl", "UTF-8"]),
+    "truncated gzip": (
+        lambda u: data(u, "bad.jsonl.gz", gzip.compress(GOOD_LINE.encode() * 500)[:60]),
+        ["corpus", *MINE],
+        ["bad.jsonl.gz"],
+    ),
+    "unknown file kind": (lambda u: data(u, "text.docx", "hello"), ["corpus", *MINE], ["text.docx", "jsonl"]),
+    "vocabulary smaller than its characters": (None, ["vocabulary", *MINE, "vocabulary.vocab_size=20"], ["20"]),
+    "source shorter than one sequence": (
+        lambda u: data(u, "short.jsonl", (json.dumps({"text": "A fox."}) + "\n") * 1 + json.dumps({"text": "A key."}) + "\n"),
+        ["mixture", *MINE, "vocabulary.vocab_size=272"],
+        ["mine", "sequence"],
+    ),
+    "too many repetitions": (None, ["mixture", *MINE], ["max_repetition"]),
+    "output root is a file": (read_only_out, ["corpus", *MINE], ["out"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_request_is_one_line_and_exit_2(case: str, user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrange, command, expected_words = CASES[case]
+    if callable(arrange):
+        arrange(user)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(command)
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2, printed.err
+    line = printed.err.strip().splitlines()[-1]
+    assert line.startswith("swallow: ")
+    assert "Traceback" not in printed.err
+    refusals = [line for line in printed.err.splitlines() if line.startswith("swallow: ")]
+    assert len(refusals) == 1, printed.err  # progress lines of stages that came before may stand above it
+    assert "; expected " in line
+    for word in expected_words:
+        assert word in line, line
+    if (user / "out").is_dir():
+        assert not list((user / "out").rglob("*.partial-*")), "something half-written was left"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_folder(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (user / "out").mkdir()
+    (user / "out").chmod(stat.S_IREAD | stat.S_IEXEC)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["corpus", *MINE])
+    assert stopped.value.code == 2
+    assert "permission denied" in capsys.readouterr().err
+
+
+def test_full_disk(user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    real = Path.mkdir
+
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        if "artefacts" in self.parts:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["corpus", *MINE])
+    assert stopped.value.code == 2
+    assert "no space left" in capsys.readouterr().err

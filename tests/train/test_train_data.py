@@ -1,0 +1,43 @@
+"""Batches are a pure function of (stream, step, rank)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import GLOBAL_BATCH, SEQUENCE_LENGTH, FakeStream
+
+from swallow_exp.train.data import IGNORED, StepBatches
+
+
+def batches(stream: FakeStream, rank: int, num_processes: int, start_step: int = 0) -> StepBatches:
+    return StepBatches(stream, global_batch_sequences=GLOBAL_BATCH, start_step=start_step, rank=rank, num_processes=num_processes)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4, 8])
+def test_processes_share_a_step_without_overlap_or_gap(num_processes: int) -> None:
+    stream = FakeStream(300)
+    parts = [batches(stream, rank, num_processes)[3] for rank in range(num_processes)]
+    whole = [stream[3 * GLOBAL_BATCH + row] for row in range(GLOBAL_BATCH)]
+    tokens = np.stack([sequence.tokens for sequence in whole])
+    flags = np.stack([sequence.loss for sequence in whole])
+    assert torch.equal(torch.cat([part.inputs_RT for part in parts]), torch.tensor(tokens[:, :-1]))
+    targets = torch.cat([part.targets_RT for part in parts]).numpy()
+    assert (targets[flags] == tokens[:, 1:][flags]).all()
+    assert (targets[~flags] == IGNORED).all() and not flags.all()
+    assert {part.num_trained for part in parts} == {int(flags.sum())}
+
+
+def test_processes_hold_different_numbers_of_trained_targets() -> None:
+    stream = FakeStream(300)
+    first, second = (int((batches(stream, rank, 2)[0].targets_RT != IGNORED).sum()) for rank in (0, 1))
+    assert first > 3 * second > 0  # what a mean over processes would get wrong
+
+
+def test_iteration_starts_at_the_step_of_the_saved_state() -> None:
+    stream = FakeStream(300)
+    resumed = list(batches(stream, 0, 2, start_step=17))
+    assert len(resumed) == stream.num_steps - 17
+    assert torch.equal(resumed[0].inputs_RT, batches(stream, 0, 2)[17].inputs_RT)
+    assert len(batches(stream, 0, 2, start_step=17)) == stream.num_steps
+    assert resumed[0].inputs_RT.shape == (GLOBAL_BATCH // 2, SEQUENCE_LENGTH)
