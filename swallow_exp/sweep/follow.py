@@ -36,13 +36,12 @@ def evaluate_run(out: Path, run: RunPaths, *, follow: bool) -> int:
 
 def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None, sweep: str | None) -> int:
     """Publish runs one after the other; prints the rows sent."""
-    from swallow_exp.track.publish import publish_run
+    from swallow_exp.track.launch import launch_publication
 
     for run_id in run_ids:
-        config = read_json(RunPaths.of(out, run_id).identity)
-        if config is None:
+        if read_json(RunPaths.of(out, run_id).identity) is None:
             say(f"{run_id}: not started, nothing to publish")
             continue
-        rows = publish_run(out, run_id, mode=mode, project=project or "swallow_exp", entity=None, sweep=sweep)
+        rows = launch_publication(out, run_id, mode=mode, project=project or "swallow_exp", group=sweep)
         print(f"{run_id}: {rows} rows sent ({mode})")
     return EXIT_DONE

@@ -47,9 +47,12 @@ def carry_out(composed: Composed) -> int:
         if code != EXIT_DONE:
             return code
     if config.tracking.wandb_mode is not None:
-        from swallow_exp.track.launch import launch_publisher
+        from swallow_exp.track.launch import launch_publication
 
-        return launch_publisher(out, run.run_id, tracking=config.tracking)
+        tracking = config.tracking
+        assert tracking.wandb_mode is not None
+        rows = launch_publication(out, run.run_id, mode=tracking.wandb_mode, project=tracking.wandb_project, entity=tracking.wandb_entity)
+        say(f"{run.run_id}: {rows} rows published ({tracking.wandb_mode})")
     return EXIT_DONE
 
 

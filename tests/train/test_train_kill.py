@@ -45,6 +45,10 @@ def newest_step(run: RunPaths) -> int:
     return states[-1].step if states else 0
 
 
+def num_rows(run: RunPaths) -> int:
+    return sum(1 for _ in read_events(run.events, "train"))
+
+
 def ranks_of(run: RunPaths) -> dict[int, int]:
     """rank -> process id of the living workers of a run."""
     found = {}
@@ -69,14 +73,14 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     wait_until(lambda: newest_step(run) == 8, process)
     wait_until(lambda: any(run.checkpoints.glob("*/state.partial")), process, pause=0.0)
     process.kill()
-    process.wait()
+    process.communicate()
     assert newest_step(run) in (8, 12)
     assert read_status(run.status)["state"] == "running"
 
     # asked to stop: saves at once, between two marks, and says so
     process = start(FAKE_WORKER, str(run.folder), delay=0.3)
-    stopped_at = newest_step(run)
-    wait_until(lambda: any(row["step"] > stopped_at for row in read_events(run.events, "train")), process)
+    stopped_at, known = newest_step(run), num_rows(run)
+    wait_until(lambda: num_rows(run) > known, process)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (75, "", "")
@@ -88,7 +92,7 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     process = start(FAKE_WORKER, str(run.folder), delay=0.1)
     wait_until(lambda: len(read_checkpoints(run)) > 4, process)
     process.kill()
-    process.wait()
+    process.communicate()
     process = start(FAKE_WORKER, str(run.folder))
     output, errors = process.communicate(timeout=120)
     assert (process.returncode, output, errors) == (0, "", "")

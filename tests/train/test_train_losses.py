@@ -67,7 +67,9 @@ def test_one_process_equals_a_plain_loop(undisturbed: RunPaths, reference: tuple
     assert largest_difference(losses_of(undisturbed), losses) <= TOLERANCE
     exported = load_export(resolve_export(undisturbed, read_checkpoints(undisturbed)[-1]))
     assert exported.keys() == weights.keys()
-    assert max(float((exported[name] - weights[name]).abs().max()) for name in weights) <= 1e-3  # Adam turns rounding of tiny gradients into steps
+    assert (
+        max(float((exported[name] - weights[name]).abs().max()) for name in weights) <= 1e-3
+    )  # Adam turns rounding of tiny gradients into steps
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,9 @@ def test_tied_embeddings_stay_tied(tiny_out: Path, base_tokenizer: Path, train_h
     assert "lm_head.weight" not in stored_tensors(resolve_export(run, read_checkpoints(run)[-1]))
 
 
-def test_bf16_mixed_stays_close_and_exports_what_the_forward_pass_saw(undisturbed: RunPaths, base_tokenizer: Path, train_here: Train) -> None:
+def test_bf16_mixed_stays_close_and_exports_what_the_forward_pass_saw(
+    undisturbed: RunPaths, base_tokenizer: Path, train_here: Train
+) -> None:
     run, _, _ = make_run(undisturbed.out, "bf16", tiny_config(numerics={"precision": "bf16-mixed"}), tokenizer=base_tokenizer)
     assert train_here(run) == 0
     difference = largest_difference(losses_of(run), losses_of(undisturbed))
@@ -154,7 +158,11 @@ def test_rows_are_plain_and_complete(undisturbed: RunPaths) -> None:
     assert [row["step"] for row in rows] == list(range(1, NUM_STEPS + 1))
     for row in rows:
         progress = stream.progress(row["step"])
-        assert (row["trained_tokens"], row["positions"], row["text_bytes"]) == (progress.trained_tokens, progress.positions, progress.text_bytes)
+        assert (row["trained_tokens"], row["positions"], row["text_bytes"]) == (
+            progress.trained_tokens,
+            progress.positions,
+            progress.text_bytes,
+        )
         assert row["flops"] == pytest.approx(progress.positions * rows[0]["flops"] / (GLOBAL_BATCH * 16))
         assert all(isinstance(value, int | float | str) for value in row.values())
         assert row["grad_norm"] > 0 and row["tokens_per_second"] > 0
@@ -239,7 +247,9 @@ def test_one_trainer_a_run(
     assert run.status.read_text() == before
 
 
-def test_a_folder_that_is_no_run_is_a_wrong_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_run_is_a_wrong_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from swallow_exp.train import worker
 
     monkeypatch.setattr(worker.StopRequest, "install", lambda self: None)

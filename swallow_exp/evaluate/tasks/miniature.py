@@ -23,9 +23,9 @@ from swallow_exp.evaluate.task import CHOICE, GENERATE, Item, Task
 VERSION = "1"
 INSTRUCTION_JA_EN = "次の日本語を英語に翻訳してください。"
 INSTRUCTION_EN_JA = "Please translate the following English text into Japanese."
-# Twice the longest answer of the family and more, so that a good answer is never cut and a bad one costs little.
-ANSWER_BYTES = 64
-TRANSLATION_BYTES = 112
+# Half as much again as the longest answer of the family, so that a good answer is never cut and a bad one costs little.
+ANSWER_BYTES = 48
+TRANSLATION_BYTES = 80
 ANSWER_ENDS = ("\n", "。")  # every answer is one sentence
 
 
