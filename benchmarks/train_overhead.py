@@ -1,17 +1,17 @@
 """What the harness costs: tokens/s of the training worker's loop and of a bare PyTorch loop, same model, same data, one process.
 
-Usage: python benchmarks/train_overhead.py [--steps 200] [--rounds 3] [--threads 1]
+Usage: python benchmarks/train_overhead.py [--steps 200] [--threads 1]
 
-Both read the same stream, which notes when each step begins; the numbers are medians of those intervals, so start-up and
-the last save are left out. Rounds alternate between the two, so that other work on the machine hits both.
+The two take turns step by step in one process: when the worker's loop asks for the first sequence of a step, the bare loop
+makes its own step on the same data, then the worker's goes on. Other work on the machine hits both alike. The numbers are
+medians over the steps; start-up and the last save are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -47,12 +47,15 @@ class Progress:
     text_bytes: int
 
 
-class TimedStream:
-    """Random tokens, all with loss; notes the time at the first sequence of each step."""
+class TurnTakingStream:
+    """Random tokens, all with loss. Times what happens between the steps of its reader, and a bare step before each of them."""
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: int, bare: Bare) -> None:
         self.num_steps = num_steps
-        self.times: list[float] = []
+        self.ours_seconds: list[float] = []
+        self.bare_seconds: list[float] = []
+        self._bare = bare
+        self._resumed_at: float | None = None
         self._tokens = np.random.default_rng(0).integers(3, VOCABULARY, (num_steps * BATCH, LENGTH + 1))
         self._loss = np.ones(LENGTH, dtype=np.bool_)
 
@@ -61,8 +64,16 @@ class TimedStream:
 
     def __getitem__(self, position: int) -> Sequence:
         if position % BATCH == 0:
-            self.times.append(time.perf_counter())
+            self._take_turns(position)
         return Sequence(self._tokens[position], self._loss)
+
+    def _take_turns(self, position: int) -> None:
+        now = time.perf_counter()
+        if self._resumed_at is not None:
+            self.ours_seconds.append(now - self._resumed_at)
+        self._bare.step(np.stack([self._tokens[position + row] for row in range(BATCH)]))
+        self._resumed_at = time.perf_counter()
+        self.bare_seconds.append(self._resumed_at - now)
 
     def progress(self, step: int) -> Progress:
         tokens = step * BATCH * LENGTH
@@ -71,9 +82,25 @@ class TimedStream:
     def mark_steps(self, every_tokens: int) -> dict[int, int]:
         return {0: 0, self.num_steps: self.progress(self.num_steps).trained_tokens}
 
-    def tokens_per_second(self) -> float:
-        intervals = np.diff(self.times)[SKIPPED_STEPS:]
-        return BATCH * LENGTH / float(np.median(intervals))
+
+class Bare:
+    """The plainest training step."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        from transformers import LlamaForCausalLM
+
+        self._model = LlamaForCausalLM.from_pretrained(folder, attn_implementation="sdpa").train()
+        self._clip_norm = config.optim.clip_norm
+        self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+    def step(self, tokens_BT: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        tokens = torch.from_numpy(tokens_BT)
+        logits = self._model(input_ids=tokens[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
 
 
 def make_config(threads: int) -> Config:
@@ -101,52 +128,26 @@ def make_weights(out: Path) -> Artefact:
     return build_artefact(out / "artefacts" / "weights" / "bench-0000000", build, kind="weights", digest="0" * 64, request={}, made_from={})
 
 
-def ours(config: Config, weights: Artefact, out: Path, name: str, num_steps: int) -> float:
-    stream = TimedStream(num_steps)
-    fit.open_stream = lambda out, inputs: stream  # type: ignore[assignment, return-value]
-    folder = str(weights.folder.relative_to(out))
-    inputs = {role: {"folder": folder, "digest": "0"} for role in fit.INPUT_ROLES}
-    outcome = fit.fit_run(RunPaths.of(out, name), config, inputs, processes=Processes(0, 1, 1), stop=StopRequest())
-    assert outcome.step == num_steps
-    return stream.tokens_per_second()
-
-
-def bare(config: Config, weights: Artefact, num_steps: int) -> float:
-    from transformers import LlamaForCausalLM
-
-    stream = TimedStream(num_steps)
-    model = LlamaForCausalLM.from_pretrained(weights.folder, attn_implementation="sdpa").train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    for step in range(num_steps):
-        tokens = torch.from_numpy(np.stack([stream[step * BATCH + row].tokens for row in range(BATCH)]))
-        logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return stream.tokens_per_second()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description="Tokens per second of the training worker's loop against a bare loop.")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Processes.of(__import__("os").environ)
-    measured: dict[str, list[float]] = {"ours": [], "bare": []}
+    Processes.of(os.environ)
+    fit.quiet_libraries()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         config, weights = make_config(arguments.threads), make_weights(out)
-        for number in range(arguments.rounds):
-            measured["bare"].append(bare(config, weights, arguments.steps))
-            measured["ours"].append(ours(config, weights, out, f"round_{number}", arguments.steps))
-            print(f"round {number}: bare {measured['bare'][-1]:,.0f} tokens/s, ours {measured['ours'][-1]:,.0f} tokens/s", file=sys.stderr)
-    result = {name: round(statistics.median(values), 1) for name, values in measured.items()}
-    ratios = [a / b for a, b in zip(measured["ours"], measured["bare"], strict=True)]
-    print(json.dumps({**result, "ratio": round(statistics.median(ratios), 4), "ratios": [round(r, 4) for r in ratios]}))
+        stream = TurnTakingStream(arguments.steps, Bare(weights.folder, config))
+        fit.open_stream = lambda out, inputs: stream  # type: ignore[assignment, return-value]
+        inputs = {role: {"folder": str(weights.folder.relative_to(out)), "digest": "0"} for role in fit.INPUT_ROLES}
+        fit.fit_run(RunPaths.of(out, "benchmark"), config, inputs, processes=Processes(0, 1, 1), stop=StopRequest())
+    ours, bare = (np.array(seconds[SKIPPED_STEPS:]) for seconds in (stream.ours_seconds, stream.bare_seconds))
+    bare = bare[: len(ours)]
+    speed = {name: round(BATCH * LENGTH / float(np.median(seconds)), 1) for name, seconds in (("ours", ours), ("bare", bare))}
+    extra = float(np.median(ours - bare)) * 1e3
+    print(json.dumps({**speed, "ratio": round(speed["ours"] / speed["bare"], 4), "extra_ms_per_step": round(extra, 3), "steps": len(ours)}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from swallow_exp.corpus.miniature.draws import Draws, is_reserved
 from swallow_exp.corpus.miniature.lexicon import GOODS, PEOPLE, PLACES
 
-PASSAGE_SENTENCES = 3
+PASSAGE_SENTENCES = 2
 LARGEST_OPERAND = 6
 
 
@@ -37,7 +37,7 @@ class Exercise:
 
 
 def _passage(draws: Draws) -> Exercise:
-    """Some people, each somewhere; one of them is asked about."""
+    """Two people, each somewhere; one of them is asked about."""
     people, places = draws.distinct(PEOPLE, PASSAGE_SENTENCES), draws.distinct(PLACES, PASSAGE_SENTENCES)
     asked = draws.below(PASSAGE_SENTENCES)
     person, place = people[asked], places[asked]

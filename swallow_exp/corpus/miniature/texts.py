@@ -1,6 +1,6 @@
 """The documents and pairs of the miniature world.
 
-1. document `index` of a language draws its kind: an event, an echo (English only), statements, questions, a passage or a sum
+1. document `index` of a language draws its kind: an event, statements, questions, a passage or a sum
 2. ... and then its content, from a stream that only (language, index) names
 3. pair `index` is one event in both languages; documents and pairs never contain a reserved event, passage or sum
 """
@@ -17,25 +17,14 @@ from swallow_exp.corpus.miniature.passages import draw_passage, draw_sum
 
 # Shares of the kinds of documents; the model needs most practice where the answer is not a matter of memory.
 KINDS = {
-    "en": (("event", 0.20), ("echo", 0.20), ("statement", 0.10), ("question", 0.05), ("reading", 0.25), ("sum", 0.20)),
+    "en": (("event", 0.30), ("statement", 0.10), ("question", 0.10), ("reading", 0.25), ("sum", 0.25)),
     "ja": (("event", 0.20), ("statement", 0.10), ("question", 0.30), ("reading", 0.20), ("sum", 0.20)),
 }
-
-
-def _echo(draws: Draws) -> str:
-    """Two events by different agents, and one of them confirmed: copying from context, many words at a time."""
-    first, second = draw_event(draws), draw_event(draws)
-    while second.agent == first.agent:
-        second = draw_event(draws)
-    confirmed = draws.pick((first, second)).en
-    return f"{first.en} {second.en} Yes, {confirmed[0].lower()}{confirmed[1:]}"
 
 
 def _english(kind: str, draws: Draws) -> str:
     if kind == "event":
         return draw_event(draws).en
-    if kind == "echo":
-        return _echo(draws)
     if kind == "statement":
         return " ".join(draws.pick(FACTS).state_en(draws) for _ in range(2))
     if kind == "question":
