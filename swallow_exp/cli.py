@@ -203,7 +203,9 @@ def publish(arguments: Arguments) -> int:
     sweep = read_sweep(arguments.out, name)
     run_ids = [cell["run_id"] for cell in sweep["cells"]] if sweep else [find_run(arguments.out, name).run_id]
     mode = arguments.values.get("--mode", "offline")
-    return publish_runs(arguments.out, run_ids, mode=mode, project=arguments.values.get("--project"), sweep=name if sweep else None)
+    if mode not in ("offline", "online"):
+        raise RequestError(f"--mode {mode}", expected="offline or online", remedy="write --mode offline")
+    return publish_runs(arguments.out, run_ids, mode=mode, project=arguments.values.get("--project"), group=name if sweep else None)
 
 
 def report(arguments: Arguments) -> int:

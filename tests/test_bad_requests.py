@@ -89,6 +89,8 @@ CASES: dict[str, tuple[object, list[str], list[str]]] = {
     "config-dir missing": (None, ["show", "--config-dir", "nowhere"], ["nowhere", "folder"]),
     "override without equals sign value": (None, ["show", "optim.lr_peak"], ["optim.lr_peak", "key=value"]),
     "float where an integer belongs": (None, ["show", "budget.tokens=1e9"], ["budget.tokens", "whole number"]),
+    "level name that is no folder name": (None, ["show", "budget.name=a/b"], ["budget.name", "a/b", "letters"]),
+    "publish in an unknown mode": (None, ["publish", "nothing", "--mode", "later"], ["nothing"]),
     "negative budget": (None, ["show", "budget.tokens=-5"], ["budget.tokens=-5", "above 0"]),
     "weights do not sum to 1": (
         lambda u: write_level(u / "levels", "mixture/mine", mixture("mine", 0.9)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import fields
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
@@ -28,6 +30,7 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 def check_config(config: Config) -> None:
     """Checks that span fields and groups. Raises RequestError; never edits."""
+    _check_names(config)
     _check_mixture(config.mixture)
     _check_parallel(config)
     _check_numbers(config)
@@ -44,6 +47,20 @@ def check_config(config: Config) -> None:
             f"vocabulary={config.vocabulary.name} with pretrained base_model={config.base_model.name}",
             expected="a vocabulary made from scratch only with a randomly initialised model",
             remedy="choose vocabulary=base or an expanded vocabulary",
+        )
+
+
+def _check_names(config: Config) -> None:
+    """Level names become parts of folder names."""
+    for group in fields(config):
+        level = getattr(config, group.name)
+        if group.name == "seed":
+            continue
+        _require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", level.name) is not None,
+            f"{group.name}.name={level.name!r}",
+            expected="letters, digits, '.', '_' and '-'",
+            remedy="rename the level",
         )
 
 

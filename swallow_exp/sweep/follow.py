@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from swallow_exp.artefact.errors import EXIT_DONE
-from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.errors import EXIT_DONE, SwallowError
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.index import read_checkpoints
@@ -34,14 +33,28 @@ def evaluate_run(out: Path, run: RunPaths, *, follow: bool) -> int:
         time.sleep(FOLLOW_SECONDS)
 
 
-def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None, sweep: str | None) -> int:
-    """Publish runs one after the other; prints the rows sent."""
+def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None = None, group: str | None = None) -> int:
+    """Publish runs one after the other, each in a process of its own; one that fails does not stop the others.
+
+    Project and entity are the run's own (tracking.*) unless `project` is given. Returns an exit code.
+    """
+    import yaml
+
     from swallow_exp.track.launch import launch_publication
 
+    code = EXIT_DONE
     for run_id in run_ids:
-        if read_json(RunPaths.of(out, run_id).identity) is None:
+        run = RunPaths.of(out, run_id)
+        if not run.identity.exists():
             say(f"{run_id}: not started, nothing to publish")
             continue
-        rows = launch_publication(out, run_id, mode=mode, project=project or "swallow_exp", group=sweep)
+        tracking = yaml.safe_load(run.config.read_text(encoding="utf-8"))["tracking"]
+        chosen = project or tracking["wandb_project"]
+        try:
+            rows = launch_publication(out, run_id, mode=mode, project=chosen, entity=tracking["wandb_entity"], group=group)
+        except SwallowError as error:
+            say(f"swallow: {run_id}: not published: {error}")
+            code = max(code, error.exit_code)
+            continue
         print(f"{run_id}: {rows} rows sent ({mode})")
-    return EXIT_DONE
+    return code

@@ -25,6 +25,7 @@ from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import build_stages, output_root, prepare_run
 from swallow_exp.sweep.expand import Cell
+from swallow_exp.sweep.follow import publish_runs
 from swallow_exp.train.launch import launch_training
 
 POLL_SECONDS = 0.5
@@ -47,12 +48,7 @@ def carry_out(composed: Composed) -> int:
         if code != EXIT_DONE:
             return code
     if config.tracking.wandb_mode is not None:
-        from swallow_exp.track.launch import launch_publication
-
-        tracking = config.tracking
-        assert tracking.wandb_mode is not None
-        rows = launch_publication(out, run.run_id, mode=tracking.wandb_mode, project=tracking.wandb_project, entity=tracking.wandb_entity)
-        say(f"{run.run_id}: {rows} rows published ({tracking.wandb_mode})")
+        publish_runs(out, [run.run_id], mode=config.tracking.wandb_mode)  # a view: its failure is said, the run stays done
     return EXIT_DONE
 
 
