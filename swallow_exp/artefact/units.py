@@ -13,12 +13,6 @@ def steps_to_reach(tokens: int, tokens_per_step: int) -> int:
     return -(-tokens // tokens_per_step)
 
 
-def micro_batch(sequences: int, at_most: int) -> int:
-    """Largest divisor of a process's share of a step that is at most `at_most`: equal micro-batches, no remainder."""
-    assert sequences > 0 and at_most > 0
-    return next(size for size in range(min(sequences, at_most), 0, -1) if sequences % size == 0)
-
-
 def token_marks(budget_tokens: int, every_tokens: int) -> list[int]:
     """Marks 0, every, 2*every, ... and the budget itself. Token 0 is the model before any training."""
     assert budget_tokens > 0 and every_tokens > 0

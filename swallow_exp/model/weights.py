@@ -193,6 +193,7 @@ def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | N
         rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
         rms_norm_eps=model.rms_norm_eps,
         tie_word_embeddings=model.tie_word_embeddings,
+        initializer_range=model.initializer_range,
         architectures=["LlamaForCausalLM"],
         dtype="float32",
     )

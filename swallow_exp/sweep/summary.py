@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config
 from swallow_exp.sweep.build import Built
@@ -50,7 +52,21 @@ def vocabulary_summary(vocabulary: Artefact) -> str:
     lines = [str(vocabulary.folder), f"  {counts['base_size']:,} base pieces + {counts['added']:,} added = {counts['size']:,}"]
     if counts.get("funnel"):
         lines.append("  funnel: " + ", ".join(f"{step} {number:,}" for step, number in counts["funnel"].items()))
-    for source, row in counts["fertility"].items():
-        facts = ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
-        lines.append(f"  {source}: {facts}")
+    lines.append(
+        f"  {'held-out text':<24} {'characters/token':>18} {'token_ratio':>12} {'reduction':>10} {'byte tokens':>18} {'added used':>10}"
+    )
+    lines += [_fertility(source, row) for source, row in counts["fertility"].items()]
     return "\n".join(lines)
+
+
+def _fertility(source: str, row: Mapping[str, float]) -> str:
+    """One source: before -> after; before is the base tokenizer, absent when there is none to compare with."""
+    after, bytes_after = f"{row['characters_per_token']:.2f}", f"{100 * row['byte_fallback_share']:.1f}%"
+    if "token_ratio" not in row:
+        return f"  {source:<24} {after:>18} {'-':>12} {'-':>10} {bytes_after:>18} {'-':>10}"
+    before, bytes_before = 1.0 / row["base_tokens_per_character"], f"{100 * row['base_byte_fallback_share']:.1f}%"
+    used = f"{100 * row['added_pieces_used_share']:.1f}%" if "added_pieces_used_share" in row else "-"
+    return (
+        f"  {source:<24} {f'{before:.2f} -> {after}':>18} {row['token_ratio']:>12.4f} {100 * row['reduction']:>9.1f}% "
+        f"{f'{bytes_before} -> {bytes_after}':>18} {used:>10}"
+    )

@@ -67,7 +67,7 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
         total: torch.Tensor | None = None
         for start in range(0, rows, micro):
             last = start + micro >= rows
-            if rows > micro and self._defer_reduction:
+            if rows > micro and self._num_processes > 1 and self._defer_reduction:
                 self.model.set_requires_gradient_sync(last)
             loss = self._loss(batch.inputs_RT[start : start + micro], batch.targets_RT[start : start + micro], batch.num_trained)
             # FSDP averages gradients over processes; the loss is a sum over them

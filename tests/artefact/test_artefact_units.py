@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swallow_exp.artefact.units import format_count, micro_batch, steps_to_reach, token_marks
+from swallow_exp.artefact.units import format_count, steps_to_reach, token_marks
 
 
 @settings(deadline=None)
@@ -29,14 +29,6 @@ def test_marks_start_at_zero_end_at_the_budget_and_are_evenly_apart(budget: int,
     assert all(gap == every for gap in gaps[:-1]) and 0 < gaps[-1] <= every
 
 
-@settings(deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 5000))
-def test_micro_batches_divide_the_share_and_are_as_large_as_allowed(sequences: int, at_most: int) -> None:
-    size = micro_batch(sequences, at_most)
-    assert 1 <= size <= at_most and sequences % size == 0
-    assert not any(sequences % larger == 0 for larger in range(size + 1, min(sequences, at_most) + 1))
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -54,7 +46,7 @@ def test_counts_are_short(value: float, shown: str) -> None:
     assert format_count(value) == shown
 
 
-@pytest.mark.parametrize("call", [lambda: steps_to_reach(1, 0), lambda: token_marks(0, 1), lambda: micro_batch(0, 1)])
+@pytest.mark.parametrize("call", [lambda: steps_to_reach(1, 0), lambda: token_marks(0, 1)])
 def test_nonsense_is_a_defect(call: object) -> None:
     with pytest.raises(AssertionError):
         call()

@@ -86,3 +86,11 @@ def test_excluded_names_exist_in_the_schema() -> None:
         node = plain
         for part in dotted.split("."):
             node = next(iter(node.values())) if part == "*" else node[part]
+
+
+def test_the_miniature_tokenizer_knows_the_worlds_characters() -> None:
+    """The YAML repeats what the world exports, so that `show` and the identity hold it."""
+    from swallow_exp.corpus.miniature import BASE_CHARACTERS
+
+    config = compose_config(["experiment=miniature_base"]).config
+    assert config.vocabulary.required_characters == BASE_CHARACTERS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.config.schema import ParallelConfig
+from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.build import read_documents, read_pairs
 from swallow_exp.corpus.miniature import items
 from swallow_exp.evaluate.suite import BUILDERS, build_tasks, known_tasks
@@ -50,7 +50,7 @@ def test_translation_prompts_are_the_start_of_the_parallel_documents() -> None:
     plain, instructed = build_tasks(["mini_ja_en", "mini_ja_en_instructed"], sources=[])
     assert plain.prompts[0] == source and plain.separator == " "
     assert instructed.prompts[0] == f"次の日本語を英語に翻訳してください。 {source}"
-    (own,) = build_tasks(["mini_en_ja_instructed"], sources=[], parallel=ParallelConfig(instruction_en_ja="Translate:"))
+    (own,) = build_tasks(["mini_en_ja_instructed"], sources=[], suite=SuiteConfig(instruction_en_ja="Translate:"))
     assert own.prompts[0].startswith("Translate: The ")
 
 

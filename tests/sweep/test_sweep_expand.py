@@ -83,11 +83,11 @@ def test_sweep_file_holds_all_that_a_report_needs(tmp_path: Path) -> None:
     asked = read_question("miniature")
     write_sweep(tmp_path, asked, expand_question(asked))
     sweep = read_json(sweep_file(tmp_path, "miniature"))
-    assert [cell["label"] for cell in sweep["cells"]] == ["base none", "miniature_ja none", "base ntp_mixed", "base ti_mixed"]
+    assert [cell["label"] for cell in sweep["cells"]] == ["base none", "miniature_ja none", "base ntp_mixed", "base miniature_ti_mixed"]
     assert {contrast["label"] for contrast in sweep["contrasts"]} == {
         "miniature_ja vs base (none)",
         "ntp_mixed vs none (base)",
-        "ti_mixed vs none (base)",
+        "miniature_ti_mixed vs none (base)",
     }
 
 

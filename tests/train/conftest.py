@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_run import fake_open_stream, train_base_tokenizer
+from tiny_run import Train, fake_open_stream, train_base_tokenizer
 
 from swallow_exp.artefact.paths import RunPaths
-
-Train = Callable[[RunPaths], int]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,18 +32,23 @@ def base_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def train_here() -> Iterator[Train]:
-    """Train a prepared run in this process; the exit code."""
+    """train(run, stop_at_once=False): train a prepared run in this process; the exit code. stop_at_once: end after one step."""
     import torch
 
     from swallow_exp.train import fit
     from swallow_exp.train.stopping import StopRequest
     from swallow_exp.train.worker import train_run
 
+    def train(run: RunPaths, *, stop_at_once: bool = False) -> int:
+        stop = StopRequest()
+        stop.number = signal.SIGTERM if stop_at_once else None
+        return train_run(run, first_process=True, stop=stop)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "open_stream", fake_open_stream)
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
             patch.delenv(name, raising=False)
-        yield lambda run: train_run(run, first_process=True, stop=StopRequest())
+        yield train
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         os.environ.pop(name, None)
     torch.use_deterministic_algorithms(False)

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Train
-from tiny_run import FAKE_WORKER, NUM_STEPS, FakeStream, make_run, plain_loop, tiny_config
+from tiny_run import FAKE_WORKER, NUM_STEPS, FakeStream, Train, make_run, plain_loop, tiny_config
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
@@ -108,7 +107,7 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     assert read_status(run.status)["attempts"] == 4
 
 
-def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_out: Path, base_tokenizer: Path) -> None:
+def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_out: Path, base_tokenizer: Path, train_here: Train) -> None:
     config = tiny_config(strategy={"data_parallel": 2}, machine={"micro_batch_sequences": 2})
     run, inputs, weights = make_run(tiny_out, "two", config, tokenizer=base_tokenizer)
 
@@ -122,6 +121,14 @@ def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_ou
     stopped_at = newest_step(run)
     assert 4 < stopped_at < NUM_STEPS
 
+    # one process continues what two began, and two what one saved
+    two = run.config.read_text()
+    run.config.write_text(two.replace("data_parallel: 2", "data_parallel: 1"))
+    assert train_here(run, stop_at_once=True) == 75
+    assert newest_step(run) == stopped_at + 1
+    stopped_at += 1
+    run.config.write_text(two)
+
     # one of them is killed: the other does not stay behind
     process = start(LAUNCHER, str(run.folder), "2", delay=0.3)
     wait_until(lambda: newest_step(run) > stopped_at, process)
@@ -134,8 +141,11 @@ def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_ou
     process = start(LAUNCHER, str(run.folder), "2")
     output, errors = process.communicate(timeout=120)
     assert (process.returncode, output, errors) == (0, "", "")
-    rows = {row["step"]: row["loss"] for row in read_events(run.events, "train")}
-    losses, _ = plain_loop(config, weights.folder, FakeStream(inputs["fake_stream"]["vocabulary_size"]))
-    assert max(abs(rows[step + 1] - losses[step]) for step in range(NUM_STEPS)) <= 1e-5
+    rows = {row["step"]: row for row in read_events(run.events, "train")}
+    losses, _, norms = plain_loop(config, weights.folder, FakeStream(inputs["fake_stream"]["vocabulary_size"]))
+    assert max(abs(rows[step + 1]["loss"] - losses[step]) for step in range(NUM_STEPS)) <= 1e-5
+    assert (
+        max(abs(rows[step + 1]["grad_norm"] - norms[step]) for step in range(NUM_STEPS)) <= 1e-4
+    )  # Adam forgives a wrong scale, this does not
     assert len(read_checkpoints(run)) == 6
     assert read_json(run.inputs) == inputs

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Train
-from tiny_run import GLOBAL_BATCH, MARK_EVERY, NUM_STEPS, FakeStream, make_run, plain_loop, tiny_config
+from tiny_run import GLOBAL_BATCH, MARK_EVERY, NUM_STEPS, FakeStream, Train, make_run, plain_loop, tiny_config
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.files import read_json, write_json_atomic
@@ -43,7 +42,7 @@ def undisturbed(tiny_out: Path, base_tokenizer: Path, train_here: Train) -> RunP
 
 
 @pytest.fixture(scope="module")
-def reference(undisturbed: RunPaths) -> tuple[list[float], dict[str, Any]]:
+def reference(undisturbed: RunPaths) -> tuple[list[float], dict[str, Any], list[float]]:
     return plain_loop(tiny_config(), start_of(undisturbed), stream_of(undisturbed))
 
 
@@ -61,8 +60,9 @@ def load_export(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_file(folder / "model.safetensors"))
 
 
-def test_one_process_equals_a_plain_loop(undisturbed: RunPaths, reference: tuple[list[float], dict[str, Any]]) -> None:
-    losses, weights = reference
+def test_one_process_equals_a_plain_loop(undisturbed: RunPaths, reference: tuple[list[float], dict[str, Any], list[float]]) -> None:
+    losses, weights, norms = reference
+    assert [row["grad_norm"] for row in read_events(undisturbed.events, "train")] == pytest.approx(norms, abs=1e-4)
     assert losses[0] != losses[-1]
     assert largest_difference(losses_of(undisturbed), losses) <= TOLERANCE
     exported = load_export(resolve_export(undisturbed, read_checkpoints(undisturbed)[-1]))
@@ -85,7 +85,7 @@ def test_how_a_step_is_computed_does_not_change_it(
     changes: dict[str, dict[str, Any]],
     request: pytest.FixtureRequest,
     undisturbed: RunPaths,
-    reference: tuple[list[float], dict[str, Any]],
+    reference: tuple[list[float], dict[str, Any], list[float]],
     base_tokenizer: Path,
     train_here: Train,
 ) -> None:
@@ -194,6 +194,16 @@ def test_a_last_export_that_a_kill_prevented_is_made_up_for(undisturbed: RunPath
     assert read_status(run.status)["state"] == "trained"
 
 
+def test_rolling_states_leave_no_trace(undisturbed: RunPaths, base_tokenizer: Path, train_here: Train) -> None:
+    run, _, _ = make_run(undisturbed.out, "rolling", tiny_config(machine={"rolling_checkpoint_seconds": 0.0}), tokenizer=base_tokenizer)
+    assert train_here(run, stop_at_once=True) == 75
+    assert [state.step for state in find_states(run)] == [1]
+    assert train_here(run) == 0
+    assert [state.step for state in find_states(run)] == [NUM_STEPS]
+    assert [record.digest for record in read_checkpoints(run)] == [record.digest for record in read_checkpoints(undisturbed)]
+    assert len(list(run.checkpoints.iterdir())) == len(read_checkpoints(run)) - 1
+
+
 def test_a_state_from_other_inputs_is_refused(undisturbed: RunPaths, train_here: Train) -> None:
     run = RunPaths.of(undisturbed.out, "other_inputs")
     shutil.copytree(undisturbed.folder, run.folder)
@@ -215,7 +225,7 @@ def test_the_machine_is_set_up_as_asked(undisturbed: RunPaths, base_tokenizer: P
     finally:
         torch.set_num_threads(1)
     run, _, _ = make_run(undisturbed.out, "wrong_processes", tiny_config(strategy={"data_parallel": 2}), tokenizer=base_tokenizer)
-    with pytest.raises(RequestError, match="1 processes were started, strategy.data_parallel=2"):
+    with pytest.raises(RequestError, match=r"1 processes were started, strategy\.data_parallel=2"):
         train_here(run)
     assert torch.are_deterministic_algorithms_enabled()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -17,8 +19,8 @@ def test_schedule_reaches_its_peak_after_the_warmup_and_ends_at_a_thirtieth() ->
     assert max(rates) == rates[999] == 1e-4
     assert rates[-1] == pytest.approx(1e-4 / 30)
     assert rates[12_999] == pytest.approx((1e-4 + 1e-4 / 30) / 2)  # half-way between update 1,000 and update 25,000
-    assert all(a < b for a, b in zip(rates[:999], rates[1:1000], strict=True))
-    assert all(a > b for a, b in zip(rates[999:-1], rates[1000:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:1000]))
+    assert all(a > b for a, b in itertools.pairwise(rates[999:]))
 
 
 @pytest.mark.parametrize(("warmup_steps", "num_steps"), [(0, 10), (0, 1), (10, 10), (20, 10)])

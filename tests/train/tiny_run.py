@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from swallow_exp.vocabulary.build import build_vocabulary
 from swallow_exp.vocabulary.model_file import NORMAL, model_digest, read_model
 from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME
 
+Train = Callable[..., int]  # the fixture train_here
 SEQUENCE_LENGTH, GLOBAL_BATCH, NUM_STEPS, MARK_EVERY = 16, 8, 20, 4
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
@@ -173,15 +175,17 @@ def make_run(out: Path, name: str, config: Config, *, tokenizer: Path) -> tuple[
     return run, inputs, weights
 
 
-def plain_loop(config: Config, weights: Path, stream: FakeStream) -> tuple[list[float], dict[str, Any]]:
-    """The same training in the plainest PyTorch: whole batches, one process, nothing of this project. Losses and final weights."""
+def plain_loop(config: Config, weights: Path, stream: FakeStream) -> tuple[list[float], dict[str, Any], list[float]]:
+    """The same training in plain PyTorch: whole batches, one process. Losses, final weights, gradient norms."""
     import math
 
     import torch
     from transformers import LlamaForCausalLM
 
     model = LlamaForCausalLM.from_pretrained(weights, dtype=torch.float32).train()
-    optim, losses = config.optim, []
+    optim = config.optim
+    losses: list[float] = []
+    norms: list[float] = []
     decay = [p for name, p in model.named_parameters() if "norm" not in name]
     plain = [p for name, p in model.named_parameters() if "norm" in name]
     optimizer = torch.optim.AdamW(
@@ -207,7 +211,7 @@ def plain_loop(config: Config, weights: Path, stream: FakeStream) -> tuple[list[
             group["lr"] = rate
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), optim.clip_norm)
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), optim.clip_norm)))
         optimizer.step()
         losses.append(float(loss.detach()))
-    return losses, model.state_dict()
+    return losses, model.state_dict(), norms
