@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 CONFIDENCE = 0.95
-FLOOR_POINTS = 1.0  # assumed: at or below one point of 100 a ratio of scores says nothing
+FLOOR_POINTS = 5.0  # assumed: at or below five points of 100 a ratio of scores says more about the floor than about the model
 DRAWN_AT_ONCE = 4_000_000  # units; keeps a block of weights near 32 MB
 
 

@@ -11,6 +11,7 @@ Reads  nothing but the study and its claims.  Writes  nothing (style.save_figure
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ BAND_RESAMPLES = 1_000
 LARGE_CHANGE = 100.0  # %
 ROW_INCHES, ROW_GAP_INCHES, PANEL_INCHES = 0.17, 0.13, 0.62
 SMALL_MULTIPLE_COLUMNS = 3
+TITLE_LETTERS = 26
 SMOOTHING_WINDOWS = 60
 MOST_POINTS = 600  # of a loss curve; more would only make the files larger
 
@@ -201,6 +203,16 @@ def learning_curve(study: Study, cell: Cell, measure: Measure, *, seed: int) -> 
     return Curve(cell.label, tokens, scores, lows, highs)
 
 
+def wrapped(label: str) -> str:
+    """A label in lines that fit above a small panel, broken after underscores and spaces."""
+    lines = [""]
+    for part in re.findall(r"[^_ ]+[_ ]?", label):
+        if len(lines[-1]) + len(part) > TITLE_LETTERS and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
+
+
 def learning_figure(study: Study, *, seed: int) -> Figure:
     """Figure 2: small multiples of score vs trained tokens."""
     columns = min(SMALL_MULTIPLE_COLUMNS, len(study.measures))
@@ -211,7 +223,7 @@ def learning_figure(study: Study, *, seed: int) -> Figure:
         drawn: set[str] = set()
         for index, measure in track(list(enumerate(study.measures)), "learning curves"):
             axes = figure.add_subplot(rows, columns, index + 1)
-            axes.set_title(study.label_of(measure), fontsize=8.5)
+            axes.set_title(wrapped(study.label_of(measure)), fontsize=8.5)
             axes.set_ylabel(measure.unit if measure.unit == "points" else f"{measure.unit} (lower is better)", fontsize=7.5)
             for cell in study.cells:
                 curve = learning_curve(study, cell, measure, seed=seed)

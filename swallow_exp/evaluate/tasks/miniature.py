@@ -4,8 +4,8 @@ mini_choice        question of a lasting fact, likelihood of four answers     ->
 mini_question      the same kind of question, answered freely                 -> exact match of the first sentence
 mini_reading       passage and question                                       -> exact match of the first sentence
 mini_arithmetic    a small sum in words                                       -> exact match of the first sentence
-mini_en_ja, ...    source sentence, then what a parallel document goes on with -> corpus BLEU, exact match of the line
-mini_*_instructed  the same after the instruction of the parallel templates   -> corpus BLEU, exact match of the line
+mini_en_ja, ...    source sentence, then what a parallel document goes on with -> corpus BLEU
+mini_*_instructed  the same after the instruction of the suite                 -> corpus BLEU
 
 Japanese answers follow their question without a space, translations after one, as in the training documents.
 Reads nothing: items are a pure function of the miniature world's seed.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from swallow_exp.corpus.miniature import items as miniature_items
-from swallow_exp.evaluate.metrics import ACCURACY, BLEU_ENGLISH, BLEU_JAPANESE, EXACT_MATCH, EXACT_MATCH_LINE
+from swallow_exp.evaluate.metrics import ACCURACY, BLEU_ENGLISH, BLEU_JAPANESE, EXACT_MATCH
 from swallow_exp.evaluate.task import CHOICE, GENERATE, Item, Task
 
 VERSION = "1"
@@ -62,7 +62,7 @@ def miniature_answer(family: str, limit: int | None = None) -> Task:
 
 
 def miniature_translation(direction: str, limit: int | None = None, *, instruction: str | None = None) -> Task:
-    """Corpus BLEU and exact match; direction: en_ja | ja_en. With `instruction` the prompt is instruction, space, source."""
+    """Corpus BLEU; direction: en_ja | ja_en. With `instruction` the prompt is instruction, space, source."""
     metric = {"en_ja": BLEU_JAPANESE, "ja_en": BLEU_ENGLISH}[direction]
     return Task(
         f"mini_{direction}" if instruction is None else f"mini_{direction}_instructed",
@@ -70,7 +70,7 @@ def miniature_translation(direction: str, limit: int | None = None, *, instructi
         "translation",
         GENERATE,
         _provider(f"translation_{direction}", limit),
-        (metric, EXACT_MATCH_LINE),
+        (metric,),
         description="" if instruction is None else f"{instruction} ",
         max_new_bytes=TRANSLATION_BYTES,
     )
