@@ -26,3 +26,8 @@ def format_count(value: float) -> str:
         if abs(value) >= 0.99995 * size:  # 999,999 is 1.0 M, not 1000.0 K
             return f"{value / size:.1f} {unit}"
     return f"{value:g}"
+
+
+def format_bytes(value: float) -> str:
+    """80,861,000,000 -> '80.9 GB' (decimal units, as disks are sold)."""
+    return format_count(value).replace(" B", " G") + ("B" if value >= 1e3 else " B")

@@ -18,6 +18,7 @@ class BaseModelConfig:
     path: str | None = None  # Hugging Face folder or hub name; null = random initialisation
     revision: str | None = None  # of a hub name
     tokenizer: str | None = None  # SentencePiece model; null = tokenizer.model beside the weights
+    num_pieces: int = 0  # of the base tokenizer; only for arithmetic before it has been read
     hidden_size: int = 0
     intermediate_size: int = 0
     num_layers: int = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.files import read_json
-from swallow_exp.artefact.units import format_count, steps_to_reach
+from swallow_exp.artefact.units import format_bytes, steps_to_reach
 from swallow_exp.config import BaseModelConfig, Config
 
 FP32_BYTES = 4
@@ -113,6 +113,11 @@ def export_bytes(model: BaseModelConfig, *, vocabulary_size: int, precision: str
     return (2 if precision == "bf16-mixed" else FP32_BYTES) * num_parameters(model, vocabulary_size=vocabulary_size)
 
 
+def _gib(num_bytes: float) -> str:
+    """Two digits that mean something, for 0.0023 as for 131."""
+    return f"{num_bytes / GIB:.1f}" if num_bytes >= GIB else f"{num_bytes / GIB:.2g}"
+
+
 def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
     """Lines for a person: parameters, FLOPs, memory, disk; what is not known is said so."""
     model, optim = config.base_model, config.optim
@@ -123,6 +128,10 @@ def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
         return [
             f"model    {model.name}: its shape is read from {model.path} (set base_model.hidden_size, ... to see FLOPs and memory here)"
         ]
+    counted = f"vocabulary of {vocabulary_size or 0:,}"
+    if vocabulary_size is None and config.base_model.num_pieces > 0:
+        vocabulary_size = config.base_model.num_pieces
+        counted = f"counted with the base's {vocabulary_size:,} pieces; vocabulary {config.vocabulary.name} is not built yet"
     if vocabulary_size is None:
         return [f"model    {model.name}: parameters, FLOPs and memory are known once the vocabulary is built"]
     parameters = num_parameters(model, vocabulary_size=vocabulary_size)
@@ -144,10 +153,10 @@ def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
         export_bytes(model, vocabulary_size=vocabulary_size, precision=precision),
     )
     return [
-        f"model    {model.name}: {parameters:,} parameters, vocabulary of {vocabulary_size:,}",
+        f"model    {model.name}: {parameters:,} parameters, {counted}",
         f"  FLOPs  {per_token:.3e} a token, {total:.3e} for the budget when every position is trained",
-        f"  memory about {memory.total_bytes / GIB:.1f} GiB a process: weights {memory.weights_bytes / GIB:.1f}, "
-        f"gradients {memory.gradient_bytes / GIB:.1f}, optimizer {memory.optimizer_bytes / GIB:.1f}, "
-        f"activations {memory.activation_bytes / GIB:.1f}, logits {memory.logits_bytes / GIB:.1f}",
-        f"  disk   {format_count(state)}B of resumable state, {format_count(export)}B an exported checkpoint",
+        f"  memory about {_gib(memory.total_bytes)} GiB a process: weights {_gib(memory.weights_bytes)}, "
+        f"gradients {_gib(memory.gradient_bytes)}, optimizer {_gib(memory.optimizer_bytes)}, "
+        f"activations {_gib(memory.activation_bytes)}, logits {_gib(memory.logits_bytes)}",
+        f"  disk   {format_bytes(state)} of resumable state, {format_bytes(export)} an exported checkpoint",
     ]

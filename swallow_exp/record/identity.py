@@ -25,6 +25,7 @@ NOT_IDENTITY = frozenset(
     {
         "base_model.path",
         "base_model.tokenizer",
+        "base_model.num_pieces",
         "budget.checkpoint_every_tokens",
         "vocabulary.processes",
         "mixture.sources.*.files",

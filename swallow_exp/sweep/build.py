@@ -51,14 +51,15 @@ def base_tokenizer(config: Config) -> Path | None:
         return Path(model.tokenizer).expanduser()
     if model.path is None:
         return None
-    folder = Path(model.path).expanduser()
-    if not folder.is_dir():
-        remedy = "give a folder with base_model.path=..., or the tokenizer with base_model.tokenizer=..."
-        if model.name == "miniature":
-            remedy = "run `swallow demo` first: it trains this model"
+    if model.name == "miniature" and not Path(model.path).expanduser().is_dir():
         raise RequestError(
-            f"base_model.path={model.path} is not a folder", expected="a Hugging Face folder with tokenizer.model", remedy=remedy
+            f"base_model.path={model.path} is not a folder",
+            expected="the miniature base model",
+            remedy="run `swallow demo` first: it trains this model",
         )
+    from swallow_exp.model.weights import locate_model
+
+    folder = locate_model(model)
     return folder / TOKENIZER_NAME
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
-from swallow_exp.artefact.units import format_count, steps_to_reach
+from swallow_exp.artefact.units import format_bytes, format_count, steps_to_reach
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.config import Composed, Config
 from swallow_exp.mixture.plan import PLAN_NAME
@@ -71,11 +71,11 @@ def plan_tree(config: Config, plan: Artefact | None) -> list[str]:
         trained, positions = format_count(source["trained_tokens"]), format_count(source["positions"])
         lines.append(
             f"  |- {source['name']:<22} {share:<32} {trained:>9} trained of {positions:>9}, {source['repetition']:.2f}x of "
-            f"{source['available_sequences']:,} sequences, {format_count(source['text_bytes'])}B of text"
+            f"{source['available_sequences']:,} sequences, {format_bytes(source['text_bytes'])} of text"
         )
     lines.append(
         f"  `- {facts['steps']:,} steps, {facts['trained_tokens']:,} trained tokens of {facts['positions']:,} positions, "
-        f"{format_count(facts['text_bytes'])}B of text, plan {plan.id}"
+        f"{format_bytes(facts['text_bytes'])} of text, plan {plan.id}"
     )
     return lines
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swallow_exp.artefact.units import format_count, steps_to_reach, token_marks
+from swallow_exp.artefact.units import format_bytes, format_count, steps_to_reach, token_marks
 
 
 @settings(deadline=None)
@@ -50,3 +50,8 @@ def test_counts_are_short(value: float, shown: str) -> None:
 def test_nonsense_is_a_defect(call: object) -> None:
     with pytest.raises(AssertionError):
         call()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(12, "12 B"), (5_300, "5.3 KB"), (80_861_000_000, "80.9 GB"), (2_500_000_000_000, "2.5 TB")])
+def test_bytes_have_the_units_of_disks(value: int, shown: str) -> None:
+    assert format_bytes(value) == shown
