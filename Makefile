@@ -17,7 +17,7 @@ demo: .venv/.installed ## the whole pipeline in miniature: about 10 minutes on 2
 	$(BIN)/swallow demo
 
 test: .venv/.installed lint types layers ## everything CI runs
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/.installed ## ruff: style and format
 	$(BIN)/ruff check .

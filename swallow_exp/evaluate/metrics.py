@@ -66,7 +66,6 @@ def _bleu(tokenizer: str) -> Callable[[Item, Output], tuple[float, ...]]:
 
 ACCURACY = Metric("accuracy", "mean", _accuracy)
 EXACT_MATCH = Metric("exact_match", "mean", _exact_match(first_sentence))
-EXACT_MATCH_LINE = Metric("exact_match", "mean", _exact_match(first_line))
 BITS_PER_BYTE = Metric("bits_per_byte", "ratio", _bits_per_byte, higher_is_better=False)
 # differs from paper appendix C: the paper segments Japanese with nagisa before BLEU; characters need no dictionary.
 BLEU_JAPANESE = Metric("bleu", "bleu", _bleu("char"))

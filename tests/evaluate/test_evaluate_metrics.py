@@ -13,7 +13,6 @@ from swallow_exp.evaluate.metrics import (
     BITS_PER_BYTE,
     BLEU_JAPANESE,
     EXACT_MATCH,
-    EXACT_MATCH_LINE,
     bleu_statistics,
     first_sentence,
 )
@@ -97,7 +96,6 @@ def test_exact_match_ignores_the_final_stop_and_width_but_not_the_words() -> Non
     assert EXACT_MATCH.statistics(item, Output(text="12個です。10個です。")) == (1.0,)
     assert EXACT_MATCH.statistics(item, Output(text="2個です。")) == (0.0,)
     assert EXACT_MATCH.statistics(item, Output(text="")) == (0.0,)
-    assert EXACT_MATCH_LINE.statistics(item, Output(text="12個です。10個です。")) == (0.0,)
 
 
 def test_accuracy_takes_the_likeliest_choice_and_the_first_of_equals() -> None:
