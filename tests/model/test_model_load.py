@@ -19,6 +19,8 @@ from swallow_exp.model.weights import build_weights
 def mesh() -> Iterator[torch.distributed.device_mesh.DeviceMesh]:
     from torch.distributed.device_mesh import init_device_mesh
 
+    if torch.distributed.is_initialized():  # left by an in-process training of another file in this worker
+        torch.distributed.destroy_process_group()
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     torch.distributed.destroy_process_group()
