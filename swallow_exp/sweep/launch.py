@@ -21,6 +21,7 @@ from swallow_exp.artefact.files import make_folder
 from swallow_exp.artefact.paths import RunPaths, logs_folder
 from swallow_exp.artefact.progress import is_interactive, say
 from swallow_exp.config import Composed, Config
+from swallow_exp.config.overrides import set_value
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import build_stages, output_root, prepare_run
@@ -133,7 +134,7 @@ def _log(cell: Cell, out: Path) -> Path:
 
 
 def _start(cell: Cell, *, out: Path, config_dirs: Sequence[Path]) -> _Running:
-    command = [sys.executable, "-m", "swallow_exp", "train", *cell.overrides, f"paths.out={out}"]
+    command = [sys.executable, "-m", "swallow_exp", "train", *cell.overrides, set_value("paths.out", out)]
     for folder in config_dirs:
         command += ["--config-dir", str(folder)]
     log = _log(cell, out)
