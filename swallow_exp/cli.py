@@ -7,13 +7,16 @@ Exit codes: 0 done; 75 preempted, saved, run me again; 1 something failed; 2 the
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
 from swallow_exp.artefact.paths import DEFAULT_OUT, user_path
+from swallow_exp.artefact.processes import die_with_parent
 
 USAGE = """\
 swallow: what does this choice do to a continually pre-trained language model?
@@ -268,6 +271,11 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C: nothing half-written stays."""
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `swallow` and `python -m swallow_exp`: run a verb, exit with its code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -279,6 +287,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         print(f"swallow_exp {__version__}")
         raise SystemExit(EXIT_DONE)
+    die_with_parent()
+    if argv is None:  # a process of its own
+        signal.signal(signal.SIGTERM, _terminate)  # verbs that start processes set handlers of their own meanwhile
     try:
         if words[0] not in VERBS:
             raise RequestError(f"swallow {words[0]}", expected=f"one of {', '.join(VERBS)}", remedy="see `swallow --help`")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -274,3 +278,18 @@ def test_full_disk(user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
         cli.main(["corpus", *MINE])
     assert stopped.value.code == 2
     assert "no space left" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_light_verb_with_a_word(user: Path) -> None:
+    """A build that is stopped says how to go on and leaves nothing half-written."""
+    (user / "data" / "good.jsonl").write_text("".join(GOOD_LINE + "\n" for _ in range(400_000)), encoding="utf-8")
+    process = subprocess.Popen([sys.executable, "-m", "swallow_exp", "corpus", *MINE], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((user / "out").rglob("*.partial-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert errors == "swallow: stopped; what is finished is kept, the same command continues\n"
+    assert not list((user / "out").rglob("*.partial-*"))

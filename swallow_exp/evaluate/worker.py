@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, Preempted, SwallowError
+from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.artefact.progress import say
 
 
@@ -41,6 +42,7 @@ def _set_environment() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit code and never raises for the user's mistakes."""
+    die_with_parent()
     options = _parser().parse_args(arguments)
     tasks = [name for group in options.tasks for name in group.split(",") if name] if options.tasks else None
     _set_environment()
