@@ -18,7 +18,8 @@ CHILD = (
 PARENT = """
 import subprocess, sys
 from swallow_exp.artefact.processes import child_environment
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=child_environment(), start_new_session=True, stdout=subprocess.PIPE, text=True)
+command, options = [sys.executable, "-c", sys.argv[1]], {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+child = subprocess.Popen(command, env=child_environment(), **options)
 child.stdout.readline()
 print(child.pid, flush=True)
 child.wait()
