@@ -145,7 +145,7 @@ def load_study(out: Path, name: str) -> Study:
         raise RequestError(
             f"no sweep file {sweep_file(out, name)}",
             expected=f"one of the sweeps there: {', '.join(known)}" if known else "at least one expanded sweep there (there is none)",
-            remedy=f"run `swallow train -m +sweep={name}` or `swallow plan +sweep={name}` first, or give another --out",
+            remedy=f"run `swallow train -m +sweep={name}` first, or give another --out",
         )
     cells = _cells_of(sweep)
     run_ids = [run_id for cell in cells for run_id in cell.run_ids]

@@ -7,12 +7,16 @@ Exit codes: 0 done; 75 preempted, saved, run me again; 1 something failed; 2 the
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
+from swallow_exp.artefact.paths import DEFAULT_OUT, user_path
+from swallow_exp.artefact.processes import die_with_parent
 
 USAGE = """\
 swallow: what does this choice do to a continually pre-trained language model?
@@ -30,9 +34,9 @@ swallow: what does this choice do to a continually pre-trained language model?
     swallow export RUN --to FOLDER        a checkpoint as a Hugging Face folder
     swallow why A B                       which choices make two runs differ
 
-Stage verbs (demo, show, corpus ... train, plan) take Hydra overrides, --config-dir DIR (your own levels) and --jobs N.
-The others take --out DIR (default: SWALLOW_OUT, or ./outputs) and --json where there is a table.
-A group's levels are the files of conf/<group>/; every run says its own with `swallow show`.
+demo, show, corpus ... train and plan take Hydra overrides and --config-dir DIR (your own levels); demo and train -m also
+--jobs N (cells at a time). The others take --out DIR (default: SWALLOW_OUT, or ./outputs); status --json is for programs.
+A group's levels are the files of conf/<group>/; `swallow show GROUP=?` names them; a run shows its own with `swallow show`.
 """
 
 
@@ -49,14 +53,14 @@ class Arguments:
     @property
     def out(self) -> Path:
         """Output root of the plain verbs."""
-        return Path(self.values.get("--out") or os.environ.get("SWALLOW_OUT") or "outputs").expanduser()
+        return user_path(self.values.get("--out") or os.environ.get("SWALLOW_OUT") or DEFAULT_OUT)
 
     def whole_number(self, flag: str) -> int | None:
         """A positive whole number behind `flag`, or None when the flag is absent."""
         if flag not in self.values:
             return None
         text = self.values[flag]
-        if not text.isdigit() or int(text) < 1:
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
             raise RequestError(f"{flag} {text}", expected="a whole number above 0", remedy=f"write {flag} 2")
         return int(text)
 
@@ -75,8 +79,10 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
             if not equals and not words:
                 raise RequestError(f"{word} without a value", expected=f"{word} VALUE", remedy="add the value")
             value = inline if equals else words.pop(0)
+            if not value.strip() or "\0" in value:
+                raise RequestError(f"{name} with the value {value!r}", expected=f"{name} VALUE", remedy="add the value")
             if name == "--config-dir":
-                arguments.config_dirs.append(Path(value).expanduser())
+                arguments.config_dirs.append(user_path(value))
             else:
                 arguments.values[name] = value
         elif word.startswith("-"):
@@ -106,10 +112,11 @@ def _names(arguments: Arguments, verb: str, least: int, most: int, what: str) ->
 
 def demo(arguments: Arguments) -> int:
     """The whole pipeline in miniature."""
+    from swallow_exp.config.overrides import set_value
     from swallow_exp.sweep.demo import run_demo
 
     _no_names(arguments, "demo")
-    overrides = [*arguments.overrides, *([f"paths.out={arguments.values['--out']}"] if "--out" in arguments.values else [])]
+    overrides = [*arguments.overrides, *([set_value("paths.out", arguments.values["--out"])] if "--out" in arguments.values else [])]
     return run_demo(overrides, jobs=arguments.whole_number("--jobs"), config_dirs=arguments.config_dirs)
 
 
@@ -225,7 +232,7 @@ def export(arguments: Arguments) -> int:
     run = find_run(arguments.out, _names(arguments, "export", 1, 1, "one run_id")[0])
     if "--to" not in arguments.values:
         raise RequestError("swallow export without --to", expected="swallow export RUN --to FOLDER", remedy="add --to FOLDER")
-    target = copy_export(arguments.out, run, to=Path(arguments.values["--to"]).expanduser(), mark_tokens=arguments.whole_number("--tokens"))
+    target = copy_export(arguments.out, run, to=user_path(arguments.values["--to"]), mark_tokens=arguments.whole_number("--tokens"))
     print(target)
     return EXIT_DONE
 
@@ -254,7 +261,7 @@ VERBS: dict[str, Verb] = {
     "show": (show, frozenset(), _HYDRA),
     **{name: (_stage(name), frozenset(), _HYDRA) for name in ("corpus", "vocabulary", "tokens", "mixture", "weights")},
     "train": (train, frozenset({"-m", "--multirun"}), _GRID),
-    "plan": (plan, frozenset(), _GRID),
+    "plan": (plan, frozenset(), _HYDRA),
     "status": (status, frozenset({"--json"}), _OUT),
     "evaluate": (evaluate, frozenset({"--follow"}), _OUT),
     "publish": (publish, frozenset(), _OUT | {"--mode", "--project"}),
@@ -264,10 +271,15 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C: nothing half-written stays."""
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `swallow` and `python -m swallow_exp`: run a verb, exit with its code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help") or words[-1] in ("-h", "--help"):
+    if not words or words[0] in ("-h", "--help", "help") or {"-h", "--help"} & set(words):
         print(USAGE, end="")
         raise SystemExit(EXIT_DONE)
     if words[0] in ("--version", "version"):
@@ -275,6 +287,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         print(f"swallow_exp {__version__}")
         raise SystemExit(EXIT_DONE)
+    die_with_parent()
+    if argv is None:  # a process of its own
+        signal.signal(signal.SIGTERM, _terminate)  # verbs that start processes set handlers of their own meanwhile
     try:
         if words[0] not in VERBS:
             raise RequestError(f"swallow {words[0]}", expected=f"one of {', '.join(VERBS)}", remedy="see `swallow --help`")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,14 @@ def mixture(source: str, weight: float) -> str:
 
 
 MINE = ["mixture=mine", "vocabulary=mine", "base_model=miniature_random", "--config-dir", "levels"]
+
+OPTIM_MINE = ["show", "optim=mine", "--config-dir", "levels"]
+PLAN_MINE = ["plan", "mine", "--config-dir", "levels"]
+
+
+def sweep(user: Path, line: str) -> None:
+    """A question with one wrong line."""
+    write_level(user / "levels", "sweeps/mine", f"grids: [{{vocabulary: [base, ja_16k]}}]\n{line}\n")
 
 
 def data(user: Path, name: str, content: bytes | str) -> None:
@@ -145,6 +157,78 @@ CASES: dict[str, tuple[object, list[str], list[str]]] = {
     ),
     "too many repetitions": (None, ["mixture", *MINE], ["max_repetition"]),
     "output root is a file": (read_only_out, ["corpus", *MINE], ["out"]),
+    "several values without -m": (None, ["show", "vocabulary=base,ja_16k"], ["vocabulary=base,ja_16k", "-m"]),
+    "empty level": (None, ["show", "vocabulary="], ["vocabulary=", "ja_16k"]),
+    "null where text belongs": (None, ["show", "paths.out=null"], ["paths.out=null", "text"]),
+    "text where a list belongs": (None, ["show", "suite.tasks=abc"], ["suite.tasks", "[first,second]"]),
+    "unclosed quote": (None, ["show", "paths.out='a"], ["paths.out='a", "quotes"]),
+    "group chosen twice": (None, ["show", "+vocabulary=base"], ["vocabulary", "twice"]),
+    "unknown interpolation": (None, ["show", "optim.lr_peak=${nope}"], ["${nope}"]),
+    "seed below 0": (None, ["show", "seed=-1"], ["seed=-1"]),
+    "seed too large": (None, ["show", "seed=99999999999999999999"], ["seed=99999999999999999999"]),
+    "seed that is no number in a grid": (None, ["plan", "seed=a,b"], ["seed=a"]),
+    "infinite learning rate": (None, ["show", "optim.lr_peak=inf"], ["optim.lr_peak=inf"]),
+    "beta of 2": (None, ["show", "optim.beta1=2"], ["optim.beta1=2"]),
+    "no threads": (None, ["show", "machine.threads=0"], ["machine.threads=0"]),
+    "very long name": (None, ["show", f"budget.name={'a' * 300}"], ["budget.name", "40 letters"]),
+    "unknown task": (None, ["show", "suite.tasks=[mini_chioce]"], ["mini_chioce", "mini_choice"]),
+    "unknown task in a grid": (None, ["plan", "miniature", "suite.tasks=[heldout_nothing]"], ["heldout_nothing"]),
+    "jobs is no plain number": (None, ["train", "-m", "seed=0,1", "--jobs", "²"], ["²", "whole number"]),
+    "plan runs no jobs": (None, ["plan", "miniature", "--jobs", "2"], ["--jobs"]),
+    "glob of levels": (None, ["plan", "vocabulary=glob(*)"], ["glob", "by name"]),
+    "flag with an empty value": (None, ["status", "--out", ""], ["--out"]),
+    "status of a file": (lambda u: (u / "f").write_text("x"), ["status", "--out", "f"], ["f is a file"]),
+    "sweep outside its folder": (None, ["plan", "../sweeps/miniature"], ["../sweeps/miniature", "vocabulary_expansion"]),
+    "level that is a number": (lambda u: write_level(u / "levels", "optim/mine", "3\n"), OPTIM_MINE, ["optim/mine.yaml", "mapping"]),
+    "level that is a list": (lambda u: write_level(u / "levels", "optim/mine", "- a\n"), OPTIM_MINE, ["optim/mine.yaml", "mapping"]),
+    "empty level file": (lambda u: write_level(u / "levels", "optim/mine", ""), OPTIM_MINE, ["optim.name is not set"]),
+    "level in Latin-1": (
+        lambda u: (write_level(u / "levels", "optim/mine", ""), (u / "levels/optim/mine.yaml").write_bytes(b"# caf\xe9\n")),
+        OPTIM_MINE,
+        ["optim/mine.yaml", "UTF-8"],
+    ),
+    "level that names itself": (
+        lambda u: write_level(u / "levels", "optim/mine", "defaults: [mine]\nname: mine\n"),
+        OPTIM_MINE,
+        ["circle"],
+    ),
+    "second train.yaml": (lambda u: write_level(u / "levels", "train", "seed: 1\n"), OPTIM_MINE, ["train.yaml", "shipped"]),
+    "source named like a path": (
+        lambda u: write_level(u / "levels", "source/mine", 'name: ../mine\nlanguage: en\nfiles: ["good.jsonl"]\n'),
+        ["corpus", *MINE],
+        ["../mine", "letters"],
+    ),
+    "weights as a list": (
+        lambda u: write_level(u / "levels", "mixture/mine", "name: mine\nweights: [1.0]\n"),
+        ["show", *MINE],
+        ["mixture/mine.yaml", "name: value"],
+    ),
+    "home of nobody": (
+        lambda u: write_level(u / "levels", "source/mine", 'name: mine\nlanguage: en\nfiles: ["~nobody-here/x.jsonl"]\n'),
+        ["corpus", *MINE],
+        ["~nobody-here", "home"],
+    ),
+    "output root is a link to nothing": (lambda u: (u / "out").symlink_to("nowhere/x"), ["corpus", *MINE], ["out", "leads nowhere"]),
+    "sweep in Latin-1": (
+        lambda u: (write_level(u / "levels", "sweeps/mine", ""), (u / "levels/sweeps/mine.yaml").write_bytes(b"# caf\xe9\n")),
+        PLAN_MINE,
+        ["sweeps/mine.yaml", "YAML"],
+    ),
+    "sweep with a circle": (lambda u: sweep(u, "fixed: &a {optim: *a}"), PLAN_MINE, ["sweeps/mine.yaml"]),
+    "sweep whose grids are no list": (lambda u: write_level(u / "levels", "sweeps/mine", "grids: 5\n"), PLAN_MINE, ["grids: 5"]),
+    "sweep without fixed levels": (lambda u: sweep(u, "fixed: [a]"), PLAN_MINE, ["fixed", "{group: level}"]),
+    "sweep with one seed": (lambda u: sweep(u, "seeds: 3"), PLAN_MINE, ["seeds: 3", "list of whole numbers"]),
+    "sweep with half a seed": (lambda u: sweep(u, "seeds: [0.5]"), PLAN_MINE, ["seeds", "whole numbers"]),
+    "sweep with a misspelt exclusion": (lambda u: sweep(u, "exclude: [{vocab: base}]"), PLAN_MINE, ["vocab", "vocabulary"]),
+    "sweep with an exclusion of nothing": (lambda u: sweep(u, "exclude: [{vocabulary: bsae}]"), PLAN_MINE, ["bsae", "base"]),
+    "sweep with exclusions as a mapping": (lambda u: sweep(u, "exclude: {vocabulary: base}"), PLAN_MINE, ["exclude", "list"]),
+    "sweep with an unknown baseline": (lambda u: sweep(u, "baseline: {vocabulary: nope}"), PLAN_MINE, ["nope", "ja_16k"]),
+    "sweep with overrides as text": (lambda u: sweep(u, "overrides: seed=1"), PLAN_MINE, ["overrides", "list"]),
+    "sweep with levels YAML reads as truth": (
+        lambda u: write_level(u / "levels", "sweeps/mine", "grids: [{vocabulary: [yes, no]}]\n"),
+        PLAN_MINE,
+        ["True", "quotes"],
+    ),
 }
 
 
@@ -194,3 +278,18 @@ def test_full_disk(user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
         cli.main(["corpus", *MINE])
     assert stopped.value.code == 2
     assert "no space left" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_light_verb_with_a_word(user: Path) -> None:
+    """A build that is stopped says how to go on and leaves nothing half-written."""
+    (user / "data" / "good.jsonl").write_text("".join(GOOD_LINE + "\n" for _ in range(400_000)), encoding="utf-8")
+    process = subprocess.Popen([sys.executable, "-m", "swallow_exp", "corpus", *MINE], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((user / "out").rglob("*.partial-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert errors == "swallow: stopped; what is finished is kept, the same command continues\n"
+    assert not list((user / "out").rglob("*.partial-*"))

@@ -35,7 +35,9 @@ def user_disk(path: Path) -> Iterator[None]:
             errno.EDQUOT: ("the disk quota is used up", "free space or choose another folder with paths.out="),
             errno.EACCES: ("permission denied", "choose a folder you may write with paths.out="),
             errno.EROFS: ("the file system is read-only", "choose a folder you may write with paths.out="),
-            errno.ENOTDIR: ("a part of the path is a file", "choose another folder with paths.out="),
+            errno.ENOTDIR: ("a part of the path is a file or leads nowhere", "choose another folder with paths.out="),
+            errno.ENAMETOOLONG: ("the name is too long", "choose a shorter folder with paths.out=, or shorter names"),
+            errno.ELOOP: ("a part of the path is a link to itself", "choose another folder with paths.out="),
             errno.EPERM: ("operation not permitted", "choose a folder you may write with paths.out="),
         }
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -59,7 +61,10 @@ def make_folder(path: Path) -> Path:
     with user_disk(path):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError) as error:  # a link to nothing; a place such as /proc
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path)) from error
     return path
 
 
@@ -92,8 +97,12 @@ def read_json(path: Path) -> Any:
     """Parse a JSON file this project wrote; None when it is missing or torn (never trusted, always rebuilt)."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None  # no file has such a name
+        raise RequestError(f"cannot read {path}: {error.strerror}", expected="a readable file", remedy="check the file") from error
 
 
 def sha256_file(path: Path) -> str:

@@ -11,7 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from swallow_exp.artefact.errors import RequestError
+
+DEFAULT_OUT = "outputs"
 ARTEFACT_KINDS = ("corpus", "vocabulary", "tokens", "mixture", "weights")
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a person writes it; `~` is their home. Raises RequestError when there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise RequestError(f"{text}", expected="a home folder that exists behind ~", remedy="write the whole path") from error
 
 
 def artefact_folder(out: Path, kind: str, name: str, digest: str) -> Path:

@@ -14,6 +14,8 @@ PARALLEL_FORMATS = ("next_token_prediction", "translation_instruction")
 PARALLEL_ORDERS = ("mixed", "two_staged")
 VOCABULARY_METHODS = ("base", "expand", "scratch")
 PRECISIONS = ("32-true", "bf16-mixed")
+MAX_NAME_LETTERS = 40  # five of them make a run_id, which is a folder's name (255 bytes at most)
+MAX_SEED = 2**32 - 1
 
 
 def _require(ok: bool, given: str, *, expected: str, remedy: str) -> None:
@@ -31,6 +33,7 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 def check_config(config: Config) -> None:
     """Checks that span fields and groups. Raises RequestError; never edits."""
     _check_names(config)
+    check_seed(config.seed)
     _check_mixture(config.mixture)
     _check_parallel(config)
     _check_numbers(config)
@@ -50,18 +53,39 @@ def check_config(config: Config) -> None:
         )
 
 
+def check_folder_name(what: str, name: str) -> None:
+    """Raises RequestError for a name that cannot be a part of a folder's or file's name."""
+    _require(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None,
+        f"{what}={name!r}",
+        expected="letters, digits, '.', '_' and '-'",
+        remedy="rename it",
+    )
+    _require(
+        len(name) <= MAX_NAME_LETTERS, f"{what}={name!r}", expected=f"at most {MAX_NAME_LETTERS} letters", remedy="choose a shorter name"
+    )
+
+
+def check_seed(seed: int | str) -> int:
+    """The seed as a number. Raises RequestError for what the generators do not take."""
+    text = str(seed)
+    _require(
+        text.isascii() and text.isdigit() and int(text) <= MAX_SEED,
+        f"seed={text}",
+        expected=f"a whole number from 0 to {MAX_SEED:,}",
+        remedy="choose another seed",
+    )
+    return int(text)
+
+
 def _check_names(config: Config) -> None:
     """Level names become parts of folder names."""
     for group in fields(config):
-        level = getattr(config, group.name)
-        if group.name == "seed":
-            continue
-        _require(
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", level.name) is not None,
-            f"{group.name}.name={level.name!r}",
-            expected="letters, digits, '.', '_' and '-'",
-            remedy="rename the level",
-        )
+        if group.name != "seed":
+            check_folder_name(f"{group.name}.name", getattr(config, group.name).name)
+    for key, source in config.mixture.sources.items():
+        check_folder_name("source", key)
+        check_folder_name(f"mixture.sources.{key}.name", source.name)
 
 
 def _check_mixture(mixture: MixtureConfig) -> None:
@@ -163,8 +187,17 @@ def _check_numbers(config: Config) -> None:
         "vocabulary.multiple_of": config.vocabulary.multiple_of,
     }
     for name, value in positive.items():
-        _require(value > 0, f"{name}={value}", expected="a number above 0", remedy=f"set {name}")
-    _require(optim.warmup_steps >= 0, f"optim.warmup_steps={optim.warmup_steps}", expected="0 or more", remedy="set optim.warmup_steps")
+        _require(value > 0 and math.isfinite(value), f"{name}={value}", expected="a number above 0", remedy=f"set {name}")
+    for name, value in {"optim.warmup_steps": optim.warmup_steps, "optim.weight_decay": optim.weight_decay, "optim.eps": optim.eps}.items():
+        _require(value >= 0 and math.isfinite(value), f"{name}={value}", expected="0 or more", remedy=f"set {name}")
+    for name, value in {"optim.beta1": optim.beta1, "optim.beta2": optim.beta2}.items():
+        _require(0.0 <= value < 1.0, f"{name}={value}", expected="a number in [0, 1)", remedy=f"set {name}")
+    _require(
+        config.machine.threads is None or config.machine.threads > 0,
+        f"machine.threads={config.machine.threads}",
+        expected="1 or more, or null to let torch decide",
+        remedy="set machine.threads",
+    )
     _require(
         0.0 <= optim.lr_final_ratio <= 1.0,
         f"optim.lr_final_ratio={optim.lr_final_ratio}",

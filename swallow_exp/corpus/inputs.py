@@ -13,6 +13,7 @@ from pathlib import Path
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import fingerprint_file, sha256_file
+from swallow_exp.artefact.paths import user_path
 from swallow_exp.config.schema import SourceConfig
 
 COMPRESSIONS = (".gz", ".zst")
@@ -102,7 +103,7 @@ def miniature_part(source: SourceConfig) -> str | None:
 
 
 def _match(name: str, pattern: str, data: Path) -> list[Path]:
-    given = Path(pattern).expanduser()
+    given = user_path(pattern)
     place = given if given.is_absolute() else data / given
     if place.is_dir():
         raise RequestError(
@@ -115,7 +116,8 @@ def _match(name: str, pattern: str, data: Path) -> list[Path]:
     if files:
         return files
     looked_in = _fixed_folder(place)
-    state = "holds only folders there" if found else "holds none" if looked_in.is_dir() else "does not exist"
+    only = found or place.is_symlink()
+    state = "holds only folders or links to nothing there" if only else "holds none" if looked_in.is_dir() else "does not exist"
     raise RequestError(
         f"source {name}: no file matches {pattern} (looked in {looked_in.absolute()}, which {state})",
         expected="at least one file",

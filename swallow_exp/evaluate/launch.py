@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
+from swallow_exp.artefact.processes import child_environment
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,7 +29,7 @@ def launch_evaluation(out: Path, run_ids: Sequence[str], *, tasks: Sequence[str]
     for task in tasks or ():
         command += ["--tasks", task]
     # a session of its own: Ctrl-C reaches it once, through us
-    process = subprocess.Popen([*command, "--", *run_ids], start_new_session=True)
+    process = subprocess.Popen([*command, "--", *run_ids], env=child_environment(), start_new_session=True)
     try:
         with _forwarding(process):
             code = process.wait()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.config.schema import Config, SuiteConfig
 from swallow_exp.evaluate.task import Task
-from swallow_exp.evaluate.tasks.heldout import HeldoutSource, heldout_tasks
+from swallow_exp.evaluate.tasks.heldout import DIRECTIONS, HeldoutSource, heldout_tasks
 from swallow_exp.evaluate.tasks.miniature import (
     INSTRUCTION_EN_JA,
     INSTRUCTION_JA_EN,
@@ -20,6 +20,7 @@ from swallow_exp.evaluate.tasks.miniature import (
 )
 
 HELDOUT = "heldout"
+PAIR_ENDS = tuple(f"_{direction}" for direction in DIRECTIONS)
 Builder = Callable[[int | None, SuiteConfig], Task]
 
 BUILDERS: dict[str, Builder] = {
@@ -42,6 +43,18 @@ BUILDERS: dict[str, Builder] = {
 def known_tasks() -> tuple[str, ...]:
     """Every name a suite may list."""
     return (*BUILDERS, HELDOUT)
+
+
+def check_task_names(config: Config) -> None:
+    """Raises RequestError for a task of the suite that no run of this config could be asked: before anything is trained."""
+    sources = config.mixture.sources.items()
+    heldout = [f"{HELDOUT}_{name}{end}" for name, source in sources for end in (PAIR_ENDS if source.kind == "pairs" else ("",))]
+    known = [*known_tasks(), *heldout]
+    for name in config.suite.tasks:
+        if name not in known:
+            raise RequestError(
+                f"suite={config.suite.name}: unknown task '{name}'", expected=f"one of {', '.join(known)}", remedy="correct suite.tasks"
+            )
 
 
 def build_tasks(

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, Preempted, SwallowError
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, SwallowError
+from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.artefact.progress import say
 
 
@@ -29,8 +30,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Preempted(f"evaluation stopped by {signal.Signals(number).name}; finished tasks are kept, the same command continues")
+class _Stopped(BaseException):
+    """A stop signal came. No Exception: libraries that are being imported turn those into errors of their own."""
+
+
+class _StopSignals:
+    """Raise _Stopped at the first stop signal, and remember it in case someone swallows it."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
+        raise _Stopped
 
 
 def _set_environment() -> None:
@@ -41,11 +55,11 @@ def _set_environment() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit code and never raises for the user's mistakes."""
+    die_with_parent()
     options = _parser().parse_args(arguments)
     tasks = [name for group in options.tasks for name in group.split(",") if name] if options.tasks else None
     _set_environment()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    stop = _StopSignals()
     started = time.monotonic()
     try:
         from swallow_exp.evaluate.run import evaluate_runs
@@ -54,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SwallowError as error:
         say(f"evaluate: {error}")
         return error.exit_code
+    except BaseException:
+        if not stop.name:
+            raise
+    if stop.name:
+        say(f"evaluate: stopped by {stop.name}; finished tasks are kept, the same command continues")
+        return EXIT_PREEMPTED
     say(
         f"evaluate: {summary.evaluated} tasks asked, {summary.reused} taken over, {summary.already_done} already there,"
         f" {len(summary.failures)} checkpoints failed ({time.monotonic() - started:.0f} s)"

@@ -19,9 +19,10 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, write_json_atomic, write_text_atomic
 from swallow_exp.artefact.manifest import Artefact
-from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.paths import DEFAULT_OUT, RunPaths, user_path
 from swallow_exp.config import Composed, Config
 from swallow_exp.corpus.build import build_corpus
+from swallow_exp.evaluate.suite import check_task_names
 from swallow_exp.mixture.plan import build_plan, planned_sources
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.provenance import gather_provenance
@@ -48,10 +49,10 @@ def base_tokenizer(config: Config) -> Path | None:
     """The base model's SentencePiece file: as configured, or tokenizer.model beside its weights; None if there is none."""
     model = config.base_model
     if model.tokenizer is not None:
-        return Path(model.tokenizer).expanduser()
+        return user_path(model.tokenizer)
     if model.path is None:
         return None
-    if model.name == "miniature" and not Path(model.path).expanduser().is_dir():
+    if model.name == "miniature" and not user_path(model.path).is_dir():
         raise RequestError(
             f"base_model.path={model.path} is not a folder",
             expected="the miniature base model",
@@ -67,7 +68,7 @@ def build_stages(config: Config, *, upto: str) -> Built:
     """Build the stages up to and including `upto` (one of STAGES); what is finished already is only looked up."""
     assert upto in STAGES, upto
     wanted = STAGES[: STAGES.index(upto) + 1]
-    out, data = output_root(config), Path(config.paths.data).expanduser()
+    out, data = output_root(config), user_path(config.paths.data)
     tokenizer = base_tokenizer(config) if "vocabulary" in wanted else None
     corpora = {name: build_corpus(source, out=out, data=data) for name, source in config.mixture.sources.items()}
     if "vocabulary" not in wanted:
@@ -93,7 +94,7 @@ def build_stages(config: Config, *, upto: str) -> Built:
 
 def output_root(config: Config) -> Path:
     """The one output root of a config."""
-    return Path(config.paths.out).expanduser()
+    return user_path(config.paths.out or DEFAULT_OUT)  # SWALLOW_OUT= is as if it were not set
 
 
 def run_paths(composed: Composed) -> RunPaths:
@@ -135,6 +136,7 @@ def prepare_run(composed: Composed) -> RunPaths:
     """Build what is missing and write the run folder, ready for the training worker. Safe to repeat."""
     import yaml
 
+    check_task_names(composed.config)
     run = run_paths(composed)
     out = output_root(composed.config)
     make_folder(out)

@@ -18,6 +18,7 @@ from swallow_exp.artefact.errors import EXIT_DONE, RunFailed
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.handover import copy_export
 from swallow_exp.config import compose_config
+from swallow_exp.config.overrides import set_value
 from swallow_exp.sweep.build import output_root, run_paths
 from swallow_exp.sweep.expand import expand_question, read_question, write_sweep
 from swallow_exp.sweep.launch import carry_out, default_jobs, run_cells, sweep_exit_code
@@ -39,7 +40,7 @@ def run_demo(overrides: Sequence[str] = (), *, jobs: int | None = None, config_d
     say("2/4 its last checkpoint becomes the base model of every cell")
     copy_export(out, run_paths(base), to=out / "models" / QUESTION, replace=True)
     question = read_question(QUESTION, config_dirs)
-    cells = expand_question(question, [*overrides, f"paths.out={out}"], config_dirs)
+    cells = expand_question(question, [*overrides, set_value("paths.out", out)], config_dirs)
     write_sweep(out, question, cells)
     jobs = jobs or default_jobs(cells[0].composed.config)
     say(f"3/4 {len(cells)} cells, {jobs} at a time: train, and evaluate every checkpoint")

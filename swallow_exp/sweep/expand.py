@@ -11,7 +11,7 @@ Reads   sweeps/NAME.yaml or <config-dir>/sweeps/NAME.yaml        Writes  <out>/s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of, write_json_atomic
 from swallow_exp.artefact.paths import sweep_file
-from swallow_exp.config.compose import Composed, compose_config, explain, list_groups, shipped_folder
+from swallow_exp.config.checks import check_folder_name, check_seed
+from swallow_exp.config.compose import Composed, compose_config
+from swallow_exp.config.levels import list_groups, list_levels, shipped_folder
+from swallow_exp.config.overrides import SWEEPER_WORDS, parse_overrides, read_overrides
+from swallow_exp.evaluate.suite import check_task_names
 from swallow_exp.record.identity import IDENTITY_GROUPS, identity_of, run_id_of
-
-KEYS = ("question", "section", "expects", "fixed", "baseline", "grids", "exclude", "seeds", "overrides")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def read_question(name: str, config_dirs: Sequence[Path] = ()) -> Question:
 
     for folder in question_folders(config_dirs):
         path = folder / f"{name}.yaml"
-        if path.exists():
+        if name == path.stem and path.is_file():  # no ../ in a name
             break
     else:
         raise RequestError(
@@ -89,35 +91,90 @@ def read_question(name: str, config_dirs: Sequence[Path] = ()) -> Question:
             expected=f"one of {', '.join(list_questions(config_dirs))}",
             remedy="check the name, or write sweeps/NAME.yaml in your --config-dir",
         )
+    check_folder_name("sweep", name)  # it becomes a file and a folder under the output root
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"{path}: {' '.join(str(error).split())}", expected="valid YAML", remedy="correct that line") from error
-    if not isinstance(raw, dict):
-        raise RequestError(f"{path} is not a mapping", expected=f"keys {', '.join(KEYS)}", remedy="see sweeps/miniature.yaml")
-    unknown = sorted(set(raw) - set(KEYS))
-    if unknown:
-        raise RequestError(f"{path}: unknown key {unknown[0]}", expected=f"keys {', '.join(KEYS)}", remedy="correct or remove it")
-    if not raw.get("grids"):
-        raise RequestError(f"{path} has no grids", expected="a list of {group: [levels]}", remedy="see sweeps/miniature.yaml")
-    groups = list_groups(config_dirs)
-    for factor in [*raw.get("fixed", {}), *raw.get("baseline", {}), *(f for grid in raw["grids"] for f in grid)]:
-        if factor not in groups:
-            raise RequestError(
-                f"{path}: unknown factor {factor}", expected=f"one of the groups {', '.join(groups)}", remedy="correct the name"
-            )
+    _check_shape(path, raw)
+    _check_levels(path, raw, config_dirs)
     return Question(
         name=name,
         question=str(raw.get("question", name)),
         section=str(raw.get("section", "")),
         expects=str(raw.get("expects", "")),
-        fixed={k: str(v) for k, v in raw.get("fixed", {}).items()},
-        baseline={k: str(v) for k, v in raw.get("baseline", {}).items()},
-        grids=[{k: [str(x) for x in (v if isinstance(v, list) else [v])] for k, v in grid.items()} for grid in raw["grids"]],
-        exclude=raw.get("exclude", []),
-        seeds=[int(seed) for seed in raw.get("seeds", [0])],
-        overrides=[str(item) for item in raw.get("overrides", [])],
+        fixed=raw.get("fixed") or {},
+        baseline=raw.get("baseline") or {},
+        grids=[{factor: _listed(levels) for factor, levels in grid.items()} for grid in raw["grids"]],
+        exclude=raw.get("exclude") or [],
+        seeds=raw.get("seeds") or [0],
+        overrides=raw.get("overrides") or [],
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    """One level is a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) and isinstance(level, str) for key, level in value.items())
+
+
+def _rules(value: Any) -> bool:
+    """A list of {group: level or [levels]}, none of them empty."""
+    if not isinstance(value, list) or not all(isinstance(rule, dict) and rule for rule in value):
+        return False
+    return all(isinstance(key, str) and _texts(_listed(levels)) and _listed(levels) for rule in value for key, levels in rule.items())
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+# key -> (what its value must be, in words, how that is seen); a key that is left out or null is as if it were not there
+SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "question": ("text", lambda value: isinstance(value, str)),
+    "section": ("text", lambda value: isinstance(value, str)),
+    "expects": ("text", lambda value: isinstance(value, str)),
+    "fixed": ("{group: level}", _names),
+    "baseline": ("{group: level}", _names),
+    "grids": ("a list of {group: [levels]}", _rules),
+    "exclude": ("a list of {group: [levels]}", _rules),
+    "seeds": ("a list of whole numbers", lambda value: isinstance(value, list) and all(type(seed) is int for seed in value)),
+    "overrides": ("a list of group.field=value", _texts),
+}
+
+
+def _check_shape(path: Path, raw: Any) -> None:
+    """Keys and the kind of each value."""
+    if not isinstance(raw, dict):
+        raise RequestError(f"{path} is not a mapping", expected=f"keys {', '.join(SHAPES)}", remedy="see sweeps/miniature.yaml")
+    unknown = [key for key in raw if key not in SHAPES]
+    if unknown:
+        raise RequestError(f"{path}: unknown key {unknown[0]}", expected=f"keys {', '.join(SHAPES)}", remedy="correct or remove it")
+    if not raw.get("grids"):
+        raise RequestError(f"{path} has no grids", expected="a list of {group: [levels]}", remedy="see sweeps/miniature.yaml")
+    for key, value in raw.items():
+        words, fits = SHAPES[key]
+        if value is not None and not fits(value):
+            remedy = "put the levels in quotes if YAML reads them as something else (yes, no, 1e3); see sweeps/miniature.yaml"
+            raise RequestError(f"{path}: {key}: {value}", expected=words, remedy=remedy)
+
+
+def _check_levels(path: Path, raw: Mapping[str, Any], config_dirs: Sequence[Path]) -> None:
+    """Groups and levels that are named must be there, or a misspelt one would silently take no part."""
+    groups = list_groups(config_dirs)
+    parts = [raw.get("fixed") or {}, raw.get("baseline") or {}, *(raw.get("exclude") or []), *raw["grids"]]
+    for factor, levels in ((factor, _listed(part[factor])) for part in parts for factor in part):
+        if factor not in groups:
+            raise RequestError(
+                f"{path}: unknown factor {factor}", expected=f"one of the groups {', '.join(groups)}", remedy="correct the name"
+            )
+        known = list_levels(factor, config_dirs)
+        for level in levels:
+            if level not in known:
+                raise RequestError(f"{path}: {factor}: {level}", expected=f"one of {', '.join(known)}", remedy="correct the level")
 
 
 def question_of_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> tuple[Question, list[str]]:
@@ -141,8 +198,8 @@ def question_of_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] 
             )
         return read_question(named[0], config_dirs), fixed
     if not axes:
-        raise RequestError("-m without anything to vary", expected="+sweep=NAME or key=a,b", remedy="leave out -m, or name two levels")
-    seeds = [int(value) for value in axes.pop("seed", ["0"])]
+        raise RequestError("a grid without anything to vary", expected="+sweep=NAME or key=a,b", remedy="leave out -m, or name two levels")
+    seeds = [check_seed(value) for value in axes.pop("seed", ["0"])]
     question = " x ".join(f"{key} in {', '.join(values)}" for key, values in axes.items()) or f"seeds {seeds}"
     name = f"multirun-{digest_of([axes, seeds, fixed])[:7]}"
     baseline = {key: values[0] for key, values in axes.items()}
@@ -151,15 +208,13 @@ def question_of_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] 
 
 def _sweep_axes(overrides: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Split overrides into those with several values (Hydra's own grammar) and the rest."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise explain(error, overrides) from error
+    words = read_overrides(overrides)
+    parsed = parse_overrides(words)
+    for word, one in zip(words, parsed, strict=True):
+        if one.is_sweep_override() and word.partition("=")[2].startswith(SWEEPER_WORDS):
+            raise RequestError(word, expected="the levels by name", remedy="write key=first,second")
     axes = {p.get_key_element(): list(p.sweep_string_iterator()) for p in parsed if p.is_sweep_override()}
-    return axes, [word for word, p in zip(overrides, parsed, strict=True) if not p.is_sweep_override()]
+    return axes, [word for word, p in zip(words, parsed, strict=True) if not p.is_sweep_override()]
 
 
 def _excluded(choices: Mapping[str, str], rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -180,6 +235,7 @@ def expand_question(question: Question, overrides: Sequence[str] = (), config_di
                 continue
             mine = (*(f"{group}={level}" for group, level in choices.items()), f"seed={seed}", *question.overrides, *overrides)
             composed = compose_config(mine, config_dirs)
+            check_task_names(composed.config)
             run_id = run_id_of(identity_of(composed.plain))
             label = " ".join(choices[factor] for factor in question.factors) or composed.config.base_model.name
             cells.setdefault(run_id, Cell(choices, seed, mine, composed, run_id, label))

@@ -19,13 +19,16 @@ from pathlib import Path
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
 from swallow_exp.artefact.files import make_folder
 from swallow_exp.artefact.paths import RunPaths, logs_folder
+from swallow_exp.artefact.processes import child_environment
 from swallow_exp.artefact.progress import is_interactive, say
 from swallow_exp.config import Composed, Config
+from swallow_exp.config.overrides import set_value
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import build_stages, output_root, prepare_run
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.follow import publish_runs
+from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 
 POLL_SECONDS = 0.5
@@ -35,11 +38,14 @@ def carry_out(composed: Composed) -> int:
     """Build what is missing, train, evaluate every checkpoint, publish. Returns an exit code; safe to repeat."""
     config = composed.config
     run = prepare_run(composed)
-    if read_status(run.status)["state"] == "trained":
+    if is_trained(run):
         say(f"{run.run_id}: trained already")
     else:
         say(f"{run.run_id}: training to {config.budget.tokens:,} tokens")
         code = launch_training(run, processes=config.strategy.data_parallel)
+        if code == EXIT_PREEMPTED:
+            tokens = int(read_status(run.status).get("trained_tokens") or 0)
+            say(f"swallow: {run.run_id} stopped, saved at {tokens:,} tokens; the same command continues")
         if code != EXIT_DONE:
             return code
     out = output_root(config)
@@ -133,13 +139,15 @@ def _log(cell: Cell, out: Path) -> Path:
 
 
 def _start(cell: Cell, *, out: Path, config_dirs: Sequence[Path]) -> _Running:
-    command = [sys.executable, "-m", "swallow_exp", "train", *cell.overrides, f"paths.out={out}"]
+    command = [sys.executable, "-m", "swallow_exp", "train", *cell.overrides, set_value("paths.out", out)]
     for folder in config_dirs:
         command += ["--config-dir", str(folder)]
-    log = _log(cell, out)
+    log, env = _log(cell, out), child_environment()
     with log.open("ab") as handle:
         # a session of its own: a Ctrl-C in the terminal reaches this process, which passes it on once
-        process = subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=handle, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, start_new_session=True
+        )
     return _Running(cell, process, log)
 
 
@@ -152,12 +160,16 @@ def _result(item: _Running, out: Path) -> CellResult:
 
 
 class _Stop:
-    """Remember a stop signal; pass it on to the children once."""
+    """Count stop signals; pass each on to the children once."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._sent: set[int] = set()
+        self._count = self._passed_on = 0
         self._previous: dict[int, object] = {}
+
+    @property
+    def asked(self) -> bool:
+        """True after the first signal."""
+        return self._count > 0
 
     def __enter__(self) -> _Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -169,15 +181,17 @@ class _Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _remember(self, *_: object) -> None:
-        self.asked = True
+        self._count += 1
 
     def forward(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        if not self.asked:
+        """Pass on what has not been passed on."""
+        if self._count == self._passed_on:
             return
+        say(f"stopping {len(processes)} cells: each saves first (once more: at once)" if self._passed_on == 0 else "stopping at once")
+        self._passed_on = self._count
         for process in processes:
-            if process.pid not in self._sent and process.poll() is None:
-                self._sent.add(process.pid)
-                os.kill(process.pid, signal.SIGTERM)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
 
 
 class _Board:

@@ -13,6 +13,7 @@ from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.units import format_bytes, format_count, steps_to_reach
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.config import Composed, Config
+from swallow_exp.evaluate.suite import check_task_names
 from swallow_exp.mixture.plan import PLAN_NAME
 from swallow_exp.model.flops import describe_model
 from swallow_exp.record.identity import IDENTITY_GROUPS
@@ -24,6 +25,7 @@ from swallow_exp.sweep.expand import Cell, Question, find_contrasts
 def show_run(composed: Composed) -> str:
     """The page `swallow show` prints."""
     config = composed.config
+    check_task_names(config)
     run = run_paths(composed)
     status = read_status(run.status)
     inputs = read_json(run.inputs)
@@ -88,7 +90,10 @@ def _model(config: Config, vocabulary: Artefact | None) -> list[str]:
 
 def show_grid(question: Question, cells: Sequence[Cell]) -> str:
     """The cells of a question before they run: run_id, state, tokens, steps; and the contrasts they answer."""
-    lines = [f"{question.name}: {question.question}", f"  {question.section}", f"  expected: {question.expects}", ""]
+    lines = [f"{question.name}: {question.question}"]
+    lines += [f"  {question.section}"] if question.section else []
+    lines += [f"  expected: {question.expects}"] if question.expects else []
+    lines.append("")
     width = max(len(cell.run_id) for cell in cells)
     lines.append(f"  {'run':<{width}}  {'state':<10} {'trained tokens':>18} {'steps':>9}")
     todo = 0
@@ -101,6 +106,6 @@ def show_grid(question: Question, cells: Sequence[Cell]) -> str:
     lines += [
         "",
         f"  {len(cells)} cells, {todo:,} tokens to train",
-        "  contrasts: " + "; ".join(c["label"] for c in find_contrasts(question, cells)),
+        "  contrasts: " + ("; ".join(c["label"] for c in find_contrasts(question, cells)) or "none: no two cells differ in one factor"),
     ]
     return "\n".join(lines)

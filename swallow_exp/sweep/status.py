@@ -18,6 +18,8 @@ from swallow_exp.record.store import list_run_ids, read_sweep
 
 def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
     """One row a run: state (stale when a running one fell silent), tokens, checkpoints, evaluated tasks, cause."""
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file", expected="an output root", remedy="check --out and SWALLOW_OUT")
     if name is None:
         run_ids = list_run_ids(out)
     else:
@@ -53,7 +55,7 @@ def status_table(rows: list[dict[str, Any]], *, as_json: bool) -> str:
     if as_json:
         return json.dumps(rows, indent=1)
     if not rows:
-        return "no runs yet"
+        return "no runs yet: `swallow demo` makes some, and --out or SWALLOW_OUT says where to look"
     width = max(len(row["run_id"]) for row in rows)
     lines = [f"{'run':<{width}}  {'state':<10} {'tokens':>16} {'checkpoints':>11} {'results':>7}"]
     for row in rows:
@@ -66,9 +68,10 @@ def status_table(rows: list[dict[str, Any]], *, as_json: bool) -> str:
 def find_run(out: Path, given: str) -> RunPaths:
     """A run by its id or by an unambiguous beginning or end of it."""
     known = list_run_ids(out)
-    matches = [given] if given in known else [run_id for run_id in known if run_id.startswith(given) or run_id.endswith(given)]
+    matches = [run_id for run_id in known if given and (run_id.startswith(given) or run_id.endswith(given))]
+    matches = [given] if given in known else matches
     if len(matches) != 1:
         what = f"{len(matches)} runs match" if matches else "no run matches"
-        shown = ", ".join(matches or known) or f"none under {runs_folder(out)}"
-        raise RequestError(f"{what} '{given}'", expected=f"one of {shown}", remedy="give the whole run_id, or check --out")
+        shown = f"one of {', '.join(matches or known)}" if known else f"a run under {runs_folder(out)}, which has none"
+        raise RequestError(f"{what} '{given}'", expected=shown, remedy="give the whole run_id, or check --out")
     return RunPaths.of(out, matches[0])

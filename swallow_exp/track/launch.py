@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
+from swallow_exp.artefact.processes import child_environment
 
 TIMEOUT_SECONDS = 900.0
 LAST_WORDS_LINES = 3
@@ -44,7 +45,7 @@ def launch_publication(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES},
+        env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
         start_new_session=True,  # one group with wandb's background process
     )
     try:

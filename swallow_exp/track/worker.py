@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_WRONG_REQUEST, RequestError
+from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.track.publish import publish_run
 
 
@@ -26,6 +27,7 @@ def _kill_group() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Publish as the arguments say; returns the exit code."""
+    die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m swallow_exp.track.worker", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("run_id")

@@ -10,7 +10,6 @@ Writes  runs/<run_id>/status.json (only when the workers could not)
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -22,8 +21,9 @@ from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.processes import child_environment
+from swallow_exp.artefact.progress import say
 from swallow_exp.record.status import read_status, write_status
-from swallow_exp.train.worker import PARENT_VARIABLE
 
 WORKER = (sys.executable, "-m", "swallow_exp.train.worker")
 POLL_SECONDS = 0.1
@@ -55,7 +55,7 @@ def launch_training(run: RunPaths, *, processes: int, worker: Sequence[str] = WO
 
 
 def _start(run: RunPaths, processes: int, worker: Sequence[str]) -> list[Worker]:
-    shared = {**ALLOCATOR, **os.environ, PARENT_VARIABLE: str(os.getpid()), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared = {**ALLOCATOR, **child_environment(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started: list[Worker] = []
     for rank in range(processes):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
@@ -74,6 +74,7 @@ def _wait(workers: Sequence[Worker], signals: _Signals) -> int:
         time.sleep(POLL_SECONDS)
         if signals.count > passed_on:
             passed_on = signals.count
+            say("stopping: saving after the step that is under way (once more: at once)" if passed_on == 1 else "stopping at once")
             for process in workers:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM if passed_on == 1 else signal.SIGKILL)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -24,14 +23,13 @@ from typing import Any
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
 from swallow_exp.artefact.files import make_folder, read_json
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.artefact.progress import say
 from swallow_exp.config import Config
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.train.stopping import StopRequest
 
 LOCK_WAIT_SECONDS = 10.0  # assumed: a killed trainer is gone by then
-PARENT_VARIABLE = "SWALLOW_PARENT_PID"
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -134,18 +132,6 @@ def _leave_process_group() -> None:
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def die_with_parent() -> None:
-    """On Linux, be killed when the launcher dies, however it dies: no orphans go on training."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None or not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before we asked
-        os._exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

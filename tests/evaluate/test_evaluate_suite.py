@@ -25,7 +25,7 @@ def sources(corpora: tuple[Path, dict[str, Any]]) -> list[HeldoutSource]:
 def test_every_shipped_suite_names_known_tasks() -> None:
     import yaml
 
-    from swallow_exp.config.compose import shipped_folder
+    from swallow_exp.config.levels import shipped_folder
 
     suites = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (shipped_folder("conf") / "suite").glob("*.yaml")]
     assert len(suites) >= 3

@@ -61,7 +61,7 @@ def test_a_worker_learns_its_place(tmp_path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="parent-death signals are Linux's")
 def test_workers_die_with_a_killed_launcher(tmp_path: Path) -> None:
     real = (
-        "from swallow_exp.train.worker import die_with_parent; import os, time; die_with_parent(); "
+        "from swallow_exp.artefact.processes import die_with_parent; import os, time; die_with_parent(); "
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     )
     program = (

@@ -1,0 +1,77 @@
+"""Overrides as a person types them -> overrides as Hydra reads them.
+
+Hydra's grammar has no Japanese, no comma and no equals sign outside quotes; a path may hold all of them.
+
+Reads/Writes  nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from swallow_exp.artefact.errors import RequestError
+
+SWEEPER_WORDS = ("glob",)  # Hydra's own functions that ask for its own launcher
+
+
+def set_value(key: str, value: object) -> str:
+    """`key='value'` with everything in the value taken literally."""
+    text, quoted, backslashes = str(value), "", 0
+    for letter in text:
+        if letter == "'":
+            quoted += "\\" * backslashes + "\\'"  # backslashes in front of a quote count double
+        else:
+            quoted += letter
+        backslashes = backslashes + 1 if letter == "\\" else 0
+    return f"{key}='{quoted}{chr(92) * backslashes}'"
+
+
+def read_overrides(words: Sequence[str]) -> list[str]:
+    """The words, with quotes put around values Hydra could not read. Raises RequestError for what is no override at all."""
+    return [_readable(word) for word in words]
+
+
+def parse_overrides(words: Sequence[str]) -> list[Any]:
+    """Hydra's own view of words that `read_overrides` has seen."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return list(OverridesParser.create().parse_overrides(list(words)))
+
+
+def _readable(word: str) -> str:
+    from hydra.errors import HydraException
+
+    try:
+        parse_overrides([word])
+    except HydraException as error:
+        key, equals, value = word.partition("=")
+        if not equals or not value.isprintable() or value[:1] in ("'", '"', "[", "{"):
+            raise _unreadable(word) from error
+        quoted = set_value(key, value)
+        try:
+            parse_overrides([quoted])
+        except HydraException:
+            raise _unreadable(word) from error
+        return quoted
+    return word
+
+
+def _unreadable(word: str) -> RequestError:
+    return RequestError(
+        f"override {word!r}",
+        expected="the form group=level or group.field=value",
+        remedy="close what is open, or put the value in quotes of its own",
+    )
+
+
+def refuse_several_values(words: Sequence[str]) -> None:
+    """A run has one value for each key. Raises RequestError naming the first that has more."""
+    for word, parsed in zip(words, parse_overrides(words), strict=True):
+        if parsed.is_sweep_override():
+            key, _, value = word.partition("=")
+            raise RequestError(
+                f"{word} has several values",
+                expected="one value a run",
+                remedy=f'add -m to `swallow train` for a grid; if the comma belongs to the value, quote it: "{set_value(key, value)}"',
+            )

@@ -1,0 +1,55 @@
+"""No process outlives the one that started it, however that one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHILD = (
+    "from swallow_exp.artefact.processes import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
+)
+PARENT = """
+import subprocess, sys
+from swallow_exp.artefact.processes import child_environment
+command, options = [sys.executable, "-c", sys.argv[1]], {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+child = subprocess.Popen(command, env=child_environment(), **options)
+child.stdout.readline()
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
+def test_a_child_dies_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if ") Z " in Path(f"/proc/{child}/stat").read_text(encoding="utf-8"):
+            return  # dead, not yet collected by the system
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("the child lives on")
+
+
+def test_whoever_starts_a_process_of_ours_ties_it_to_itself() -> None:
+    started = [path for path in (REPOSITORY / "swallow_exp").rglob("*.py") if "subprocess.Popen(" in path.read_text(encoding="utf-8")]
+    assert len(started) >= 4
+    for path in started:
+        assert "child_environment()" in path.read_text(encoding="utf-8"), path
+    workers = [*(REPOSITORY / "swallow_exp").glob("*/worker.py"), REPOSITORY / "swallow_exp" / "cli.py"]
+    assert len(workers) >= 4
+    for path in workers:
+        assert "    die_with_parent()\n" in path.read_text(encoding="utf-8"), path
