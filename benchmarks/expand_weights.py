@@ -124,7 +124,7 @@ def in_own_process(source: Path, target: Path, init: str) -> dict[str, Any]:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Copy and expansion by turns, the faster of each; both read files that were just written or read."""
+    """Copy and expansion by turns, the faster of each. Nothing is left to be written by the system when one of them begins."""
     source, target = folder / "source", folder / "target"
     make_checkpoint(source, width=arguments.width, gigabytes=arguments.gigabytes, shard_gigabytes=arguments.shard_gigabytes)
     sizes = [file.stat().st_size for file in weight_files(source)]
@@ -134,6 +134,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             (copies, lambda: copy(source, target)),
             (expansions, lambda: in_own_process(source, target, arguments.init)),
         ):
+            os.sync()
             results.append(action())
             shutil.rmtree(target)
     best = min(expansions, key=lambda facts: facts["seconds"])

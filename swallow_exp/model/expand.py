@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.progress import progress_bar
 from swallow_exp.model.folder import StoredTensor, blocks_of, read_header, weight_files
@@ -90,12 +92,11 @@ def read_table(tensor: StoredTensor) -> torch.Tensor:
             expected=f"one of {', '.join(FLOATS)}",
             remedy="give the model's unquantised weights",
         )
-    data = bytearray(tensor.end - tensor.start)
-    with tensor.file.open("rb") as handle:
-        handle.seek(tensor.start)
-        read = handle.readinto(data)
-    assert read == len(data), f"{tensor.file} is shorter than its header says"
-    return torch.frombuffer(data, dtype=getattr(torch, FLOATS[tensor.dtype])).reshape(tensor.shape)
+    data, filled = np.empty(tensor.end - tensor.start, dtype=np.uint8), 0
+    for block in blocks_of(tensor):
+        data[filled : filled + len(block)] = block
+        filled += len(block)
+    return torch.from_numpy(data).view(getattr(torch, FLOATS[tensor.dtype])).reshape(tensor.shape)
 
 
 def _bytes_of(rows_ND: torch.Tensor) -> memoryview:

@@ -32,7 +32,7 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 TABLES = (EMBEDDING, HEAD)  # one row for each piece of the vocabulary
 MAX_FILE_SIZE = "5GB"
-READ_BYTES = 1 << 24
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,17 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def blocks_of(tensor: StoredTensor) -> Iterator[bytes]:
-    """The tensor's bytes, at most READ_BYTES at once."""
-    with tensor.file.open("rb") as handle:
+def blocks_of(tensor: StoredTensor) -> Iterator[memoryview]:
+    """The tensor's bytes, at most READ_BYTES at once; the next block overwrites this one (fresh memory costs as much as reading)."""
+    buffer = memoryview(bytearray(READ_BYTES))
+    with tensor.file.open("rb", buffering=0) as handle:
         handle.seek(tensor.start)
         left = tensor.end - tensor.start
         while left > 0:
-            block = handle.read(min(left, READ_BYTES))
-            assert block, f"{tensor.file} is shorter than its header says"
-            left -= len(block)
-            yield block
+            count = handle.readinto(buffer[: min(left, READ_BYTES)])
+            assert count, f"{tensor.file} is shorter than its header says"
+            left -= count
+            yield buffer[:count]
 
 
 def weights_digest(folder: Path) -> str:

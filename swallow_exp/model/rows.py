@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 # Legend: V rows of the base, N added rows, B rows of a block, D width.
-BLOCK_NUMBERS = 1 << 24  # float32 numbers held beside the table: 64 MiB
+BLOCK_NUMBERS = 1 << 20  # float32 numbers of a block: 4 MiB beside the table
 
 
 @dataclass(frozen=True)
@@ -111,24 +111,35 @@ def subword_mean(table_VD: torch.Tensor, segments: Sequence[Sequence[int]]) -> t
 
 
 def _float_blocks(table_VD: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The table in float32, some rows at a time; a block is overwritten by the next."""
+    import torch
+
     size = max(BLOCK_NUMBERS // table_VD.shape[1], 1)
+    buffer_BD = torch.empty(min(size, len(table_VD)), table_VD.shape[1])
     for start in range(0, len(table_VD), size):
-        yield table_VD[start : start + size].float()
+        rows_BD = table_VD[start : start + size]
+        yield buffer_BD[: len(rows_BD)].copy_(rows_BD)
 
 
 def _mean_of(table_VD: torch.Tensor) -> torch.Tensor:
     """Mean row, float32, (D,)."""
     import torch
 
-    sums = [block.double().sum(0) for block in _float_blocks(table_VD)]
-    return (torch.stack(sums).sum(0) / len(table_VD)).float()
+    sum_D = torch.zeros(table_VD.shape[1], dtype=torch.float64)
+    for block_BD in _float_blocks(table_VD):
+        sum_D += block_BD.sum(0, dtype=torch.float64)
+    return (sum_D / len(table_VD)).float()
 
 
 def median_norm(table_VD: torch.Tensor) -> float:
     """Median L2 norm of the rows."""
     import torch
 
-    return float(torch.cat([block.norm(dim=1) for block in _float_blocks(table_VD)]).median())
+    norms_V, start = torch.empty(len(table_VD)), 0
+    for block_BD in _float_blocks(table_VD):
+        norms_V[start : start + len(block_BD)] = torch.linalg.vector_norm(block_BD, dim=1)
+        start += len(block_BD)
+    return float(norms_V.median())
 
 
 def row_facts(table_VD: torch.Tensor, rows_ND: torch.Tensor) -> RowFacts:
