@@ -24,6 +24,7 @@ swallow: what does this choice do to a continually pre-trained language model?
     swallow demo                          the whole pipeline in miniature, CPU only, ends in a page
     swallow show [overrides]              what this run is: choices, token plan, steps, FLOPs, run_id, what exists
     swallow corpus|vocabulary|tokens|mixture [overrides]    build one artefact (train builds what is missing)
+    swallow weights [overrides]           start weights: parameters, rows, vocabulary.init, norms of base and added rows
     swallow train [overrides]             one run: build, train, evaluate every checkpoint
     swallow train -m [overrides]          a grid: vocabulary=base,ja_16k seed=0,1 or +sweep=NAME (a file of sweeps/)
     swallow plan NAME                     the cells of a sweep before it runs, and what is done

@@ -1,6 +1,6 @@
 """Build an artefact once, under a lock, into a temporary folder; the manifest is written last and means "done".
 
-(1) look      <folder>/manifest.json present      -> return at once
+(1) look      <folder>/manifest.json present      -> return at once; also under another level's name, when the digest is the same
 (2) lock      <folder>.lock                       -> one builder, others wait
 (3) build     into <folder>.partial-*             -> files
 (4) finish    manifest.json, then rename          -> <folder>
@@ -85,6 +85,18 @@ def find_artefact(folder: Path) -> Artefact | None:
     return Artefact(folder, manifest)
 
 
+def _made_already(folder: Path, digest: str) -> Artefact | None:
+    """The finished artefact in `folder`, or the same one under another name: levels share what they have in common."""
+    found = find_artefact(folder)
+    if found is not None:
+        return found
+    for other in sorted(folder.parent.glob(f"*-{digest[:7]}")):
+        twin = find_artefact(other)
+        if twin is not None and twin.digest == digest:
+            return twin
+    return None
+
+
 def build_artefact(
     folder: Path,
     build: Callable[[Path], Mapping[str, Any]],
@@ -94,7 +106,7 @@ def build_artefact(
     request: Mapping[str, Any],
     made_from: Mapping[str, str],
 ) -> Artefact:
-    """Return the artefact in `folder`, building it when missing.
+    """Return the artefact in `folder` (or its twin of the same digest under another name), building it when missing.
 
     build      writes files into the folder it is given and returns the counts for the manifest
     digest     full hex digest of request + made_from (its first 7 letters are in the folder's name)
@@ -102,12 +114,12 @@ def build_artefact(
     made_from  role -> id or fingerprint of what it was made from
     Raises whatever `build` raises; nothing is left behind then.
     """
-    found = find_artefact(folder)
+    found = _made_already(folder, digest)
     if found is not None:
         return found
     make_folder(folder.parent)
     with user_disk(folder), FileLock(str(folder) + ".lock"):
-        found = find_artefact(folder)
+        found = _made_already(folder, digest)
         if found is not None:
             return found
         for leftover in folder.parent.glob(f"{glob.escape(folder.name)}.partial-*"):

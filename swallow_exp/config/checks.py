@@ -13,6 +13,16 @@ from swallow_exp.config.schema import Config, MixtureConfig
 PARALLEL_FORMATS = ("next_token_prediction", "translation_instruction")
 PARALLEL_ORDERS = ("mixed", "two_staged")
 VOCABULARY_METHODS = ("base", "expand", "scratch")
+# how the rows of added pieces start: model/rows.py says what each means
+VOCABULARY_INITS = (
+    "subword_mean",
+    "subword_mean_with_prefix",
+    "subword_mean_norm_matched",
+    "global_mean",
+    "normal",
+    "first_subword",
+    "last_subword",
+)
 PRECISIONS = ("32-true", "bf16-mixed")
 MAX_NAME_LETTERS = 40  # five of them make a run_id, which is a folder's name (255 bytes at most)
 MAX_SEED = 2**32 - 1
@@ -30,6 +40,11 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     )
 
 
+def check_init(init: str) -> None:
+    """Refuse an initialisation that is not offered."""
+    _one_of("vocabulary.init", init, VOCABULARY_INITS)
+
+
 def check_config(config: Config) -> None:
     """Checks that span fields and groups. Raises RequestError; never edits."""
     _check_names(config)
@@ -38,6 +53,7 @@ def check_config(config: Config) -> None:
     _check_parallel(config)
     _check_numbers(config)
     _one_of("vocabulary.method", config.vocabulary.method, VOCABULARY_METHODS)
+    check_init(config.vocabulary.init)
     _one_of("vocabulary.segmenter", config.vocabulary.segmenter, ("mecab", "whitespace", "none"))
     _one_of("vocabulary.normalization", config.vocabulary.normalization, ("none", "nfkc"))
     _one_of("numerics.precision", config.numerics.precision, PRECISIONS)
@@ -181,6 +197,7 @@ def _check_numbers(config: Config) -> None:
         "optim.global_batch_sequences": optim.global_batch_sequences,
         "optim.clip_norm": optim.clip_norm,
         "strategy.data_parallel": config.strategy.data_parallel,
+        "strategy.pad_vocabulary_multiple": config.strategy.pad_vocabulary_multiple,
         "machine.micro_batch_sequences": config.machine.micro_batch_sequences,
         "tracking.log_every_steps": config.tracking.log_every_steps,
         "suite.batch_size": config.suite.batch_size,

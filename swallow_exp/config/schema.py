@@ -45,7 +45,7 @@ class VocabularyConfig:
     extra_characters: str = ""  # further characters an added piece may have (the long-vowel mark)
     required_characters: str = ""  # scratch: single characters that must be pieces
     multiple_of: int = 8
-    init: str = "subword_mean"  # how embedding and head rows of added pieces start
+    init: str = "subword_mean"  # how embedding and head rows of added pieces start; one of checks.VOCABULARY_INITS
     max_training_bytes: int | None = None  # text sampled for training pieces; null = all
     processes: int = 1  # segmentation workers; never changes the result
 
@@ -134,6 +134,7 @@ class StrategyConfig:
     data_parallel: int = 1  # processes that share each step
     activation_checkpointing: bool = False
     attention: str = "auto"  # auto | sdpa | eager | flash_attention_2
+    pad_vocabulary_multiple: int = 1  # embedding and head get rows up to a multiple of this, to shard evenly; never predicted or exported
 
 
 @dataclass

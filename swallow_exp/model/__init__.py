@@ -1,7 +1,9 @@
 """The model: load it, give added pieces their rows, count FLOPs and bytes.
 
 flops     config -> parameters, FLOPs per token, memory; pure arithmetic, no torch
+segments  base subwords of every added piece
 rows      base rows + segments -> rows of added pieces
+expand    safetensors files with longer tables, one file at a time
 folder    what a Hugging Face folder holds: sharded safetensors, tokenizer files, digest of the weights
 weights   base model + vocabulary -> the start weights of a run
 load      Hugging Face folder -> LlamaForCausalLM, sharded over processes

@@ -53,6 +53,11 @@ def shape_of(plain: Mapping[str, Any], model: BaseModelConfig) -> BaseModelConfi
     )
 
 
+def padded_size(vocabulary_size: int, multiple: int) -> int:
+    """Rows of embedding and head while training: the vocabulary, filled up to a multiple. The others are never predicted or exported."""
+    return -(-vocabulary_size // multiple) * multiple
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes on each process, by what they hold."""
@@ -139,9 +144,12 @@ def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
     step_tokens = optim.sequence_length * optim.global_batch_sequences
     total = per_token * step_tokens * steps_to_reach(config.budget.tokens, step_tokens)
     precision = config.numerics.precision
+    rows = padded_size(vocabulary_size, config.strategy.pad_vocabulary_multiple)
+    if rows != vocabulary_size:
+        counted += f" in {rows:,} rows (strategy.pad_vocabulary_multiple)"
     memory = memory_estimate(
         model,
-        vocabulary_size=vocabulary_size,
+        vocabulary_size=rows,
         sequence_length=optim.sequence_length,
         micro_batch_sequences=config.machine.micro_batch_sequences,
         data_parallel=config.strategy.data_parallel,
@@ -149,7 +157,7 @@ def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
         activation_checkpointing=config.strategy.activation_checkpointing,
     )
     state, export = (
-        state_bytes(model, vocabulary_size=vocabulary_size),
+        state_bytes(model, vocabulary_size=rows),
         export_bytes(model, vocabulary_size=vocabulary_size, precision=precision),
     )
     return [

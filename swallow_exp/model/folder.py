@@ -28,8 +28,11 @@ GENERATION_NAME = "generation_config.json"
 WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
 TOKENIZER_NAMES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+TABLES = (EMBEDDING, HEAD)  # one row for each piece of the vocabulary
 MAX_FILE_SIZE = "5GB"
-READ_BYTES = 1 << 24
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,25 +67,34 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor of the folder by name, from the files' headers alone."""
     tensors: dict[str, StoredTensor] = {}
     for file in weight_files(folder):
-        with file.open("rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-            header: dict[str, Any] = json.loads(handle.read(length))
-        for name, facts in header.items():
-            if name != "__metadata__":
-                start, end = (8 + length + offset for offset in facts["data_offsets"])
-                tensors[name] = StoredTensor(file, facts["dtype"], tuple(facts["shape"]), start, end)
+        tensors |= read_header(file)
     return dict(sorted(tensors.items()))
 
 
-def _blocks(tensor: StoredTensor) -> Iterator[bytes]:
-    with tensor.file.open("rb") as handle:
+def read_header(file: Path) -> dict[str, StoredTensor]:
+    """Every tensor of one safetensors file by name."""
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header: dict[str, Any] = json.loads(handle.read(length))
+    tensors = {}
+    for name, facts in header.items():
+        if name != "__metadata__":
+            start, end = (8 + length + offset for offset in facts["data_offsets"])
+            tensors[name] = StoredTensor(file, facts["dtype"], tuple(facts["shape"]), start, end)
+    return tensors
+
+
+def blocks_of(tensor: StoredTensor) -> Iterator[memoryview]:
+    """The tensor's bytes, at most READ_BYTES at once; the next block overwrites this one (fresh memory costs as much as reading)."""
+    buffer = memoryview(bytearray(READ_BYTES))
+    with tensor.file.open("rb", buffering=0) as handle:
         handle.seek(tensor.start)
         left = tensor.end - tensor.start
         while left > 0:
-            block = handle.read(min(left, READ_BYTES))
-            assert block, f"{tensor.file} is shorter than its header says"
-            left -= len(block)
-            yield block
+            count = handle.readinto(buffer[: min(left, READ_BYTES)])
+            assert count, f"{tensor.file} is shorter than its header says"
+            left -= count
+            yield buffer[:count]
 
 
 def weights_digest(folder: Path) -> str:
@@ -90,7 +102,7 @@ def weights_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for name, tensor in stored_tensors(folder).items():
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        for block in _blocks(tensor):
+        for block in blocks_of(tensor):
             digest.update(block)
     return digest.hexdigest()
 

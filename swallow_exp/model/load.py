@@ -4,6 +4,7 @@
 (2) shard      fully_shard on each layer and root -> DTensors on `mesh` (not for one process in float32)
 (3) storage    to_empty; rotary tables rebuilt (they are in no file); tied tables tied again
 (4) weights    each process reads its slices of the safetensors files
+(5) pads       rows beyond the vocabulary are zero; no loss reaches them, so they stay zero
 
 Reads   a Hugging Face folder
 Source  paper 3.1 (Flash Attention 2), Appendix D (mixed precision bfloat16)
@@ -20,8 +21,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from swallow_exp.artefact.errors import RequestError
-
-HEAD = "lm_head.weight"
+from swallow_exp.model.flops import padded_size
+from swallow_exp.model.folder import HEAD, TABLES, stored_tensors
 
 
 def choose_attention(wanted: str, *, accelerator: str, precision: str) -> str:
@@ -49,14 +50,19 @@ def load_model(
     attention: str,
     precision: str,
     activation_checkpointing: bool,
+    pad_vocabulary_multiple: int = 1,
 ) -> Any:
-    """LlamaForCausalLM in training mode, float32 parameters sharded over `mesh`; computes in bfloat16 when bf16-mixed."""
+    """LlamaForCausalLM in training mode, float32 parameters sharded over `mesh`; computes in bfloat16 when bf16-mixed.
+
+    Embedding and head have a multiple of `pad_vocabulary_multiple` rows; logits of the last ones mean nothing.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig.from_pretrained(str(folder))
     config.use_cache = False
     config._attn_implementation = attention
     config.dtype = torch.float32
+    config.vocab_size = padded_size(config.vocab_size, pad_vocabulary_multiple)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     if activation_checkpointing:
@@ -91,5 +97,39 @@ def read_weights(model: Any, folder: Path) -> None:
     state = model.state_dict()
     if model.config.tie_word_embeddings:
         state.pop(HEAD)
+    stored = stored_tensors(folder)
+    longer = [name for name in TABLES if name in state and len(state[name]) != stored[name].shape[0]]
+    for name in longer:
+        _read_table(state.pop(name), stored[name].file, name)
     load(state, storage_reader=HuggingFaceStorageReader(str(folder)))
-    model.load_state_dict(state, strict=not model.config.tie_word_embeddings)
+    model.load_state_dict(state, strict=not model.config.tie_word_embeddings and not longer)
+
+
+def _read_table(parameter: torch.Tensor, file: Path, name: str) -> None:
+    """Fill this process's rows of a table that has more rows than the file; the others become zero."""
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as handle:
+        stored = handle.get_slice(name)
+        copy_rows(parameter, stored, rows=stored.get_shape()[0])
+
+
+@torch.no_grad()
+def copy_rows(parameter: torch.Tensor, source: Any, *, rows: int) -> None:
+    """Fill this process's part of a (padded) table from anything that can be cut by rows; rows the source lacks become zero."""
+    local, first = local_rows(parameter)
+    local.zero_()
+    last = min(first + len(local), rows)
+    if first < last:
+        local[: last - first].copy_(source[first:last])
+
+
+def local_rows(parameter: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """This process's rows of a table, and the number of the first of them."""
+    from torch.distributed.tensor import DTensor, Shard
+
+    if not isinstance(parameter, DTensor):
+        return parameter, 0
+    assert tuple(parameter.placements) == (Shard(0),), parameter.placements
+    share = -(-len(parameter) // parameter.device_mesh.size())  # as torch.chunk cuts
+    return parameter.to_local(), min(parameter.device_mesh.get_local_rank() * share, len(parameter))

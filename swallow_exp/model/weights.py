@@ -1,7 +1,7 @@
 """Start weights of a run: the base model with a row for every piece of the vocabulary, as a Hugging Face folder.
 
 (1) base      base_model.path (folder or hub name), or a random initialisation    -> V base rows
-(2) rows      one for each added piece, embedding and head each                    -> V + N rows
+(2) rows      one for each added piece, embedding and head each (vocabulary.init)  -> V + N rows
 (3) folder    config, weights, tokenizer files, generation config
 (4) digest    sha256 over the weights
 
@@ -12,8 +12,8 @@ Source  paper 3.3 and E.1 (initialisation of added subwords)
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,13 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of, fingerprint_file, read_json, write_json_atomic
 from swallow_exp.artefact.manifest import Artefact, build_artefact
 from swallow_exp.artefact.paths import artefact_folder
-from swallow_exp.artefact.progress import track
-from swallow_exp.config import BaseModelConfig, Config
+from swallow_exp.config import BaseModelConfig, Config, check_init
+from swallow_exp.model.expand import expand_files
 from swallow_exp.model.folder import (
     CONFIG_NAME,
+    EMBEDDING,
+    HEAD,
+    TABLES,
     WEIGHTS_INDEX_NAME,
     count_parameters,
     save_weights,
@@ -33,15 +36,14 @@ from swallow_exp.model.folder import (
     weights_digest,
     write_generation_config,
 )
-from swallow_exp.model.rows import expand_table
-from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, added_piece_segments, model_path
+from swallow_exp.model.rows import AddedPieces, RowFacts, added_rows, row_facts
+from swallow_exp.model.segments import base_subwords
+from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, model_path
 
 if TYPE_CHECKING:
     import torch
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
-INITIALISATIONS = ("subword_mean",)
+DEFAULT_DEVIATION = 0.02  # of a config.json without initializer_range: the library's own default
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
 # Field of BaseModelConfig -> key of config.json, for the fields a pretrained folder must agree with.
 SHAPE_KEYS = {
@@ -53,18 +55,29 @@ SHAPE_KEYS = {
 }
 
 
+@dataclass(frozen=True)
+class RowCounts:
+    """Rows of the base, and what became of each table; no table when nothing was added."""
+
+    base_rows: int
+    tables: dict[str, RowFacts]
+
+    def plain(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"base_rows": self.base_rows, "tables": {name: asdict(facts) for name, facts in self.tables.items()}}
+
+
 def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path | None, out: Path) -> Artefact:
-    """Build (or find) the start weights. Manifest counts: parameters, vocab_size, weights_sha256.
+    """Build (or find) the start weights. Manifest counts: parameters, vocab_size, base_rows, tables (norms), weights_sha256.
 
     Raises RequestError for an unknown initialisation, a missing folder, a model that is no Llama, a shape that
     contradicts the config, or a tokenizer that does not fit the model.
     """
     model, init = config.base_model, config.vocabulary.init
-    if init not in INITIALISATIONS:
-        raise RequestError(
-            f"vocabulary.init={init}", expected="subword_mean, the only one offered so far", remedy="set vocabulary.init=subword_mean"
-        )
+    check_init(init)
     request: dict[str, Any] = {"method": config.vocabulary.method, "init": init}
+    if config.vocabulary.method == "expand" and init == "normal":
+        request["seed"] = config.seed
     # the tokenizer itself, not the text it was trained on: mixtures that share a tokenizer share start weights
     made_from = {"tokenizer": str(vocabulary.counts["tokenizer_digest"])}
     source: Path | None = None
@@ -80,15 +93,15 @@ def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path 
 
     def build(partial: Path) -> Mapping[str, Any]:
         if source is None:
-            _write_random(config, vocabulary, base_tokenizer, partial)
+            rows = _write_random(config, vocabulary, base_tokenizer, partial)
         else:
-            _write_pretrained(config, vocabulary, base_tokenizer, source, partial)
+            rows = _write_pretrained(config, vocabulary, base_tokenizer, source, partial)
         write_generation_config(partial)
         for file in sorted((vocabulary.folder / HUGGING_FACE_FOLDER).iterdir()):
             shutil.copyfile(file, partial / file.name)
         shutil.copyfile(model_path(vocabulary), partial / model_path(vocabulary).name)
         counts = {"parameters": count_parameters(partial), "vocab_size": int(vocabulary.counts["size"])}
-        return {**counts, "weights_sha256": weights_digest(partial)}
+        return {**counts, **rows.plain(), "weights_sha256": weights_digest(partial)}
 
     return build_artefact(folder, build, kind="weights", digest=digest, request=request, made_from=made_from)
 
@@ -145,37 +158,7 @@ def check_source(model: BaseModelConfig, source: Path) -> dict[str, Any]:
     return plain
 
 
-def _segments(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, rows: int, where: str) -> list[list[int]]:
-    """Base subwords of every added piece; RequestError when tokenizer and table do not fit each other."""
-    base_size, size = int(vocabulary.counts["base_size"]), int(vocabulary.counts["size"])
-    expands = config.vocabulary.method == "expand"
-    expected_rows = base_size if expands else size
-    if rows != expected_rows:
-        raise RequestError(
-            f"tokenizer/vocabulary mismatch: {where} has {rows:,} embedding rows, "
-            f"the {'base ' if expands else ''}tokenizer {expected_rows:,} pieces",
-            expected="one row for each piece of the tokenizer the model was trained with",
-            remedy="set base_model.tokenizer to this model's own tokenizer, or choose an expanded vocabulary",
-        )
-    if not expands:
-        return []
-    if base_tokenizer is None:
-        raise RequestError(
-            f"vocabulary={config.vocabulary.name} expands a base tokenizer, and there is none",
-            expected="base_model.tokenizer, or tokenizer.model beside the weights",
-            remedy="set base_model.tokenizer=/path/to/tokenizer.model",
-        )
-    segments = added_piece_segments(vocabulary, base_tokenizer)
-    if base_size + len(segments) != size:
-        raise RequestError(
-            f"tokenizer/vocabulary mismatch: {len(segments):,} added pieces beside {base_size:,} base pieces, but {size:,} in all",
-            expected="the base tokenizer the vocabulary was built on",
-            remedy="build the vocabulary again",
-        )
-    return segments
-
-
-def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, folder: Path) -> None:
+def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, folder: Path) -> RowCounts:
     """Random start: the base rows depend on the seed alone, so cells with and without added pieces share them."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -202,45 +185,43 @@ def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | N
         tensors = dict(LlamaForCausalLM(shape).state_dict())
     if model.tie_word_embeddings:
         del tensors[HEAD]
-    segments = _segments(config, vocabulary, base_tokenizer, rows, "the random model")
-    for name in (EMBEDDING, HEAD):
+    segments = base_subwords(config.vocabulary, vocabulary, base_tokenizer, rows=rows, where="the random model")
+    added = AddedPieces(segments, config.vocabulary.init, config.seed, model.initializer_range)
+    counts = RowCounts(rows, {})
+    for name in TABLES if segments else ():
         if name in tensors:
-            tensors[name] = expand_table(tensors[name], segments)
+            rows_ND = added_rows(tensors[name], added, name=name)
+            counts.tables[name] = row_facts(tensors[name], rows_ND)
+            tensors[name] = torch.cat([tensors[name], rows_ND])
     shape.vocab_size = rows + len(segments)
     shape.save_pretrained(str(folder))
     save_weights(tensors, folder)
+    return counts
 
 
-def _write_pretrained(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, source: Path, folder: Path) -> None:
-    """Pretrained start: one file at a time, files without a table are copied as they are."""
+def _write_pretrained(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, source: Path, folder: Path) -> RowCounts:
+    """Pretrained start, file by file; only the two tables are ever read into memory, one after the other."""
     stored = stored_tensors(source)
     plain = read_json(source / CONFIG_NAME)
-    tables = [name for name in (EMBEDDING, HEAD) if name in stored]
-    for name in (EMBEDDING,) if plain.get("tie_word_embeddings", False) else (EMBEDDING, HEAD):
+    tied = bool(plain.get("tie_word_embeddings", False))
+    for name in (EMBEDDING,) if tied else TABLES:
         if name not in stored:
             raise RequestError(f"model folder {source} has no tensor {name}", expected="a whole Llama", remedy="check base_model.path")
-    segments = _segments(config, vocabulary, base_tokenizer, stored[EMBEDDING].shape[0], str(source))
-    for file in track(weight_files(source), "weights"):
-        names = [name for name, tensor in stored.items() if tensor.file == file]
-        if segments and any(name in tables for name in names):
-            _rewrite_tables(file, folder / file.name, names, tables, segments)
-        else:
-            shutil.copyfile(file, folder / file.name)
+    rows = stored[EMBEDDING].shape[0]
+    segments = base_subwords(config.vocabulary, vocabulary, base_tokenizer, rows=rows, where=str(source))
+    added = AddedPieces(segments, config.vocabulary.init, config.seed, float(plain.get("initializer_range", DEFAULT_DEVIATION)))
+    counts = RowCounts(rows, {})
+
+    def make_rows(name: str, table_VD: torch.Tensor) -> torch.Tensor:
+        rows_ND = added_rows(table_VD, added, name=EMBEDDING if tied else name)  # tied tables that are stored twice stay equal
+        counts.tables[name] = row_facts(table_VD, rows_ND)
+        return rows_ND
+
+    expand_files(source, folder, tables=TABLES, num_rows=len(segments), make_rows=make_rows)
     index = read_json(source / WEIGHTS_INDEX_NAME)
     if isinstance(index, dict):
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, index)  # the same tensors in the same files, two of them longer
         total = sum(tensor.end - tensor.start for tensor in stored_tensors(folder).values())
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, {**index, "metadata": {"total_size": total}})
     write_json_atomic(folder / CONFIG_NAME, {**plain, "vocab_size": int(vocabulary.counts["size"])})
-
-
-def _rewrite_tables(file: Path, target: Path, names: Sequence[str], tables: Sequence[str], segments: Sequence[Sequence[int]]) -> None:
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    tensors: dict[str, torch.Tensor] = {}
-    with safe_open(str(file), framework="pt") as handle:
-        for name in names:
-            tensor = handle.get_tensor(name)
-            tensors[name] = expand_table(tensor, segments) if name in tables else tensor
-    save_file(tensors, str(target), metadata={"format": "pt"})
+    return counts

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config
+from swallow_exp.model.flops import padded_size
 from swallow_exp.sweep.build import Built
 from swallow_exp.sweep.show import plan_tree
 
@@ -24,8 +25,7 @@ def stage_summary(stage: str, config: Config, built: Built) -> str:
         assert built.plan is not None
         return "\n".join([str(built.plan.folder), *plan_tree(config, built.plan)])
     assert stage == "weights" and built.weights is not None
-    counts = built.weights.counts
-    return f"{built.weights.folder}\n  {counts['parameters']:,} parameters, {counts['vocab_size']:,} rows"
+    return weights_summary(config, built.weights)
 
 
 def _corpus(name: str, artefact: Artefact) -> str:
@@ -70,3 +70,26 @@ def _fertility(source: str, row: Mapping[str, float]) -> str:
         f"  {source:<24} {f'{before:.2f} -> {after}':>18} {row['token_ratio']:>12.4f} {100 * row['reduction']:>9.1f}% "
         f"{f'{bytes_before} -> {bytes_after}':>18} {used:>10}"
     )
+
+
+def weights_summary(config: Config, weights: Artefact) -> str:
+    """Parameters, rows, how the added ones began; norms (medians, L2) and added pieces that share a vector, table by table."""
+    counts = weights.counts
+    base_rows, size = int(counts.get("base_rows", counts["vocab_size"])), int(counts["vocab_size"])
+    padded = padded_size(size, config.strategy.pad_vocabulary_multiple)
+    rows = f"{base_rows:,} base rows + {size - base_rows:,} added = {size:,}"
+    if padded != size:
+        rows += f", {padded:,} while training (strategy.pad_vocabulary_multiple={config.strategy.pad_vocabulary_multiple})"
+    lines = [str(weights.folder), f"  {counts['parameters']:,} parameters, {rows}"]
+    tables: Mapping[str, Mapping[str, float]] = counts.get("tables", {})
+    if tables:
+        lines.append(f"  added rows begin as {config.vocabulary.init}")
+        lines.append(f"  {'table':<26} {'base norm':>10} {'added norm':>11} {'ratio':>7} {'pieces sharing a vector':>28}")
+        lines += [_table(name, facts, size - base_rows) for name, facts in tables.items()]
+    return "\n".join(lines)
+
+
+def _table(name: str, facts: Mapping[str, float], added: int) -> str:
+    ratio = f"{facts['added_norm'] / facts['base_norm']:.3f}" if facts["base_norm"] else "-"
+    sharing = f"{facts['sharing']:,} of {added:,} ({100 * facts['sharing'] / added:.1f}%)"
+    return f"  {name:<26} {facts['base_norm']:>10.4f} {facts['added_norm']:>11.4f} {ratio:>7} {sharing:>28}"

@@ -8,6 +8,7 @@ data        step -> this process's slice of the step's sequences
 module      loss, gradients, clipping, update
 optimizer   AdamW groups and the learning rate as a function of the step
 strategy    FSDP2 for any number of processes, one included
+resume      continue from a state of any number of processes and any padding
 saving      checkpoints at token marks, by time, on a stop signal
 reporting   rows of the outbox, heartbeat, progress bar
 """

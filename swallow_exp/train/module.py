@@ -3,7 +3,9 @@
 Loss of a step = sum of cross-entropies over the loss-bearing targets of all processes and micro-batches / their number,
 so neither the number of processes nor the micro-batch changes it.
 
-Legend: R rows of this process in the step, M rows of a micro-batch, T sequence_length, V vocabulary.
+Padded rows of the head (strategy.pad_vocabulary_multiple) are cut off before the softmax: never predicted, no gradient.
+
+Legend: R rows of this process in the step, M rows of a micro-batch, T sequence_length, V vocabulary, P vocabulary with pads.
 Source  paper 3.1; targets without loss: paper 5.2.1 (translation instructions)
 """
 
@@ -16,7 +18,9 @@ import lightning.pytorch as lightning
 import torch
 from torch.nn.functional import cross_entropy
 
+from swallow_exp.artefact.files import read_json
 from swallow_exp.config import Config
+from swallow_exp.model.folder import CONFIG_NAME
 from swallow_exp.model.load import load_model
 from swallow_exp.train.data import IGNORED, StepBatch
 from swallow_exp.train.optimizer import make_optimizer
@@ -36,6 +40,7 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
         self.step_loss: torch.Tensor | None = None  # this process's part of the last step's loss
         self.step_grad_norm: torch.Tensor | None = None  # before clipping
         self._config, self._weights = config, weights
+        self._vocabulary_size = int(read_json(weights / CONFIG_NAME)["vocab_size"])
         self._attention, self._num_steps = attention, num_steps
         self._defer_reduction = True
 
@@ -51,6 +56,7 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
             attention=self._attention,
             precision=self._config.numerics.precision,
             activation_checkpointing=self._config.strategy.activation_checkpointing,
+            pad_vocabulary_multiple=self._config.strategy.pad_vocabulary_multiple,
         )
         self._num_processes = mesh.size()
         self._defer_reduction = self._gradients_fit(self.trainer.strategy.root_device)
@@ -78,7 +84,8 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
 
     def _loss(self, inputs_MT: torch.Tensor, targets_MT: torch.Tensor, num_trained: int) -> torch.Tensor:
         # positions and masks are left to the model: causal attention over the whole packed sequence, as in the paper's training
-        logits_MTV = self.model(input_ids=inputs_MT, use_cache=False).logits
+        logits_MTP = self.model(input_ids=inputs_MT, use_cache=False).logits
+        logits_MTV = logits_MTP[..., : self._vocabulary_size]
         losses = cross_entropy(logits_MTV.float().flatten(0, 1), targets_MT.flatten(), ignore_index=IGNORED, reduction="sum")
         return losses / max(num_trained, 1)
 

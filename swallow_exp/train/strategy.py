@@ -7,7 +7,7 @@ Reads  RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT 
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +58,8 @@ def make_strategy(machine: MachineConfig, *, data_parallel: int) -> Any:
     """ModelParallelStrategy over all processes; a collective that waits longer than the machine's timeout fails."""
     from lightning.pytorch.strategies import ModelParallelStrategy
 
+    from swallow_exp.train.resume import read_state
+
     class Strategy(ModelParallelStrategy):  # type: ignore[misc]
         """Reads states into plain parameters as well: Lightning's own reading wants at least one sharded one."""
 
@@ -70,28 +72,6 @@ def make_strategy(machine: MachineConfig, *, data_parallel: int) -> Any:
         process_group_backend="nccl" if machine.accelerator == "gpu" else "gloo",
         timeout=timedelta(seconds=machine.collective_timeout_seconds),
     )
-
-
-def read_state(folder: Path, model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
-    """Fill model and optimizers from a distributed checkpoint of any number of processes; the rest of the checkpoint."""
-    import torch
-    from torch.distributed.checkpoint.state_dict import (
-        get_model_state_dict,
-        get_optimizer_state_dict,
-        set_model_state_dict,
-        set_optimizer_state_dict,
-    )
-    from torch.distributed.checkpoint.state_dict_loader import load
-
-    # Lightning's names: save_checkpoint writes them
-    state: dict[str, Any] = {"state_dict": get_model_state_dict(model)}
-    state |= {f"optimizer_{number}": get_optimizer_state_dict(model, optimizer) for number, optimizer in enumerate(optimizers)}
-    load(state, checkpoint_id=folder)
-    set_model_state_dict(model, state["state_dict"])
-    for number, optimizer in enumerate(optimizers):
-        set_optimizer_state_dict(model, optimizer, state[f"optimizer_{number}"])
-    rest: dict[str, Any] = torch.load(folder / "meta.pt", weights_only=True)
-    return rest
 
 
 def check_accelerator(machine: MachineConfig) -> None:

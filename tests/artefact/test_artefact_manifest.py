@@ -156,3 +156,16 @@ def test_the_manifest_comes_last(tmp_path: Path) -> None:
     made: Artefact = build_artefact(folder, build, **FACTS)
     newest = max(folder.rglob("*"), key=lambda path: os.stat(path).st_mtime_ns if path.is_file() else 0)
     assert newest.name == MANIFEST_NAME and made.folder == folder
+
+
+def test_what_has_the_same_digest_is_built_once_whatever_its_name(tmp_path: Path) -> None:
+    facts = {**FACTS, "digest": "ab" * 32}
+    first = build_artefact(tmp_path / "wiki-abababa", build_two_files, **facts)
+    assert build_artefact(tmp_path / "other-abababa", fail, **facts).folder == first.folder
+    # the same seven letters of another digest are no twin
+    longer = {**FACTS, "digest": "ababababab" + "c" * 54}
+    assert build_artefact(tmp_path / "other-abababa", build_two_files, **longer).folder == tmp_path / "other-abababa"
+
+
+def fail(folder: Path) -> dict[str, int]:
+    raise AssertionError("it is there already")

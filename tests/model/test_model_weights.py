@@ -13,11 +13,12 @@ from tiny_run import base_vocabulary, expanded_vocabulary, tiny_config
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
+from swallow_exp.config import VOCABULARY_INITS
 from swallow_exp.model import folder as rooms
-from swallow_exp.model.folder import weights_digest
-from swallow_exp.model.rows import expand_table, subword_mean
-from swallow_exp.model.weights import EMBEDDING, HEAD, build_weights
-from swallow_exp.vocabulary.tokenizer import load_continuation
+from swallow_exp.model.folder import EMBEDDING, HEAD, weights_digest
+from swallow_exp.model.rows import AddedPieces, added_rows
+from swallow_exp.model.weights import build_weights
+from swallow_exp.vocabulary.tokenizer import load_continuation, load_tokenizer
 
 PIECES = ["thecat", "日本", "matte", "qq"]
 
@@ -31,8 +32,8 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def expand(**changes: Any) -> Any:
-    return tiny_config(**{"vocabulary": {"method": "expand", "name": "ve"}, **changes})
+def expand(init: str = "subword_mean", **changes: Any) -> Any:
+    return tiny_config(**{"vocabulary": {"method": "expand", "name": "ve", "init": init}, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +153,91 @@ def test_weights_are_shared_by_vocabularies_of_other_text(tmp_path: Path, base: 
     assert build_weights(tiny_config(), of_other_corpora, base_tokenizer=small_tokenizer, out=tmp_path).folder == first.folder
 
 
-def test_mean_of_rows() -> None:
-    table = torch.tensor([[0.0, 0.0], [1.0, 10.0], [4.0, 40.0]])
-    assert subword_mean(table, [[1], [1, 2], [1, 1, 2]]).tolist() == [[1.0, 10.0], [2.5, 25.0], [2.0, 20.0]]
-    assert expand_table(table, []) is table
-    assert expand_table(table.half(), [[1, 2]]).dtype == torch.float16
+@pytest.mark.parametrize("init", VOCABULARY_INITS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_initialisation_keeps_the_base_and_its_two_tables_apart(
+    tmp_path: Path, base: Artefact, expanded: Artefact, small_tokenizer: Path, init: str, tied: bool
+) -> None:
+    shape = {"tie_word_embeddings": tied}
+    before = tensors_of(build_weights(tiny_config(base_model=shape), base, base_tokenizer=small_tokenizer, out=tmp_path).folder)
+    artefact = build_weights(expand(base_model=shape, init=init), expanded, base_tokenizer=small_tokenizer, out=tmp_path)
+    after = tensors_of(artefact.folder)
+    rows = int(base.counts["size"])
+    for name, tensor in before.items():
+        assert torch.equal(after[name][:rows] if name in (EMBEDDING, HEAD) else after[name], tensor)
+    if tied:
+        assert HEAD not in after and artefact.counts["tables"].keys() == {EMBEDDING}
+    else:
+        assert not torch.equal(after[EMBEDDING][rows:], after[HEAD][rows:])
+        own = added_rows(before[HEAD], AddedPieces(segments_of(init, small_tokenizer), init, 0, 0.02), name=HEAD)
+        assert torch.equal(after[HEAD][rows:], own)  # the head's rows come from the head alone
+    facts = artefact.counts["tables"][EMBEDDING]
+    assert facts["base_norm"] == pytest.approx(float(before[EMBEDDING].norm(dim=1).median()))
+    assert facts["added_norm"] == pytest.approx(float(after[EMBEDDING][rows:].norm(dim=1).median()))
+    assert artefact.counts["base_rows"] == rows
+
+
+def segments_of(init: str, tokenizer: Path) -> list[list[int]]:
+    processor = load_tokenizer(tokenizer) if init == "subword_mean_with_prefix" else load_continuation(tokenizer)
+    segments: list[list[int]] = processor.encode(PIECES)
+    return segments
+
+
+def test_initialisations_are_different_artefacts(tmp_path: Path, expanded: Artefact, small_tokenizer: Path, pretrained: Path) -> None:
+    def build(init: str, seed: int = 0) -> Artefact:
+        config = pretrained_config(pretrained, vocabulary={"method": "expand", "name": "ve", "init": init})
+        config.seed = seed
+        return build_weights(config, expanded, base_tokenizer=small_tokenizer, out=tmp_path)
+
+    built = {init: build(init) for init in VOCABULARY_INITS}
+    assert len({artefact.digest for artefact in built.values()}) == len(VOCABULARY_INITS)
+    assert len({artefact.counts["weights_sha256"] for artefact in built.values()}) == len(VOCABULARY_INITS)
+    # runs of other seeds share what no seed decides
+    assert build("subword_mean", seed=1).folder == built["subword_mean"].folder
+    assert build("normal", seed=1).counts["weights_sha256"] != built["normal"].counts["weights_sha256"]
+    segments = segments_of("subword_mean_with_prefix", small_tokenizer)
+    assert all(len(with_prefix) >= 1 for with_prefix in segments)
+    assert segments != segments_of("subword_mean", small_tokenizer)
+
+
+def test_pieces_of_the_same_characters_start_alike(tmp_path: Path, small_tokenizer: Path) -> None:
+    pieces = ["ない", "いな", "また", "たまたま", "ない物"]
+    vocabulary = expanded_vocabulary(tmp_path / "ja-0000000", small_tokenizer, pieces)
+    artefact = build_weights(expand(), vocabulary, base_tokenizer=small_tokenizer, out=tmp_path)
+    for name, table in tensors_of(artefact.folder).items():
+        if name in (EMBEDDING, HEAD):
+            nai, ina, mata, tamatama, other = table[-len(pieces) :]
+            assert torch.equal(nai, ina) and torch.equal(mata, tamatama) and not torch.equal(nai, mata) and not torch.equal(nai, other)
+            assert artefact.counts["tables"][name]["sharing"] == 4
+
+
+def test_a_tied_model_that_stores_its_table_twice_keeps_the_two_equal(
+    tmp_path: Path, pretrained: Path, expanded: Artefact, small_tokenizer: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "tied"
+    folder.mkdir()
+    tensors = tensors_of(pretrained)
+    save_file({**tensors, HEAD: tensors[EMBEDDING].clone()}, folder / "model.safetensors", metadata={"format": "pt"})
+    plain = json.loads((pretrained / rooms.CONFIG_NAME).read_text())
+    (folder / rooms.CONFIG_NAME).write_text(json.dumps({**plain, "tie_word_embeddings": True}))
+    config = pretrained_config(folder, vocabulary={"method": "expand", "name": "ve", "init": "normal"})
+    after = tensors_of(build_weights(config, expanded, base_tokenizer=small_tokenizer, out=tmp_path).folder)
+    assert torch.equal(after[HEAD], after[EMBEDDING])
+
+
+def test_quantised_tables_are_refused(tmp_path: Path, pretrained: Path, expanded: Artefact, small_tokenizer: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "quantised"
+    folder.mkdir()
+    save_file({name: tensor.to(torch.int8) for name, tensor in tensors_of(pretrained).items()}, folder / "model.safetensors")
+    shutil.copyfile(pretrained / rooms.CONFIG_NAME, folder / rooms.CONFIG_NAME)
+    config = pretrained_config(folder, vocabulary={"method": "expand", "name": "ve"})
+    with pytest.raises(RequestError, match="holds I8 numbers"):
+        build_weights(config, expanded, base_tokenizer=small_tokenizer, out=tmp_path / "out")
+    assert not list((tmp_path / "out").glob("artefacts/weights/*/*"))
 
 
 def refused(config: Any, vocabulary: Artefact, tokenizer: Path | None, out: Path, match: str) -> None:
@@ -168,7 +249,13 @@ def refused(config: Any, vocabulary: Artefact, tokenizer: Path | None, out: Path
 def test_requests_that_cannot_be_are_refused(
     tmp_path: Path, pretrained: Path, base: Artefact, expanded: Artefact, small_tokenizer: Path
 ) -> None:
-    refused(tiny_config(vocabulary={"init": "random"}), base, small_tokenizer, tmp_path, "subword_mean, the only one offered so far")
+    refused(
+        tiny_config(vocabulary={"init": "random"}),
+        base,
+        small_tokenizer,
+        tmp_path,
+        "vocabulary.init=random; expected one of subword_mean, ",
+    )
     refused(expand(), expanded, None, tmp_path, "there is none")
     # a vocabulary that is larger than the model's embedding, without any expansion
     config = pretrained_config(pretrained)

@@ -1,0 +1,88 @@
+"""Continue from a saved state, whatever number of processes wrote it and however the vocabulary was padded then.
+
+(1) part    tables that were saved with another number of rows, and everything else
+(2) read    everything else straight into this process's shards
+(3) tables  one at a time: whole, in CPU memory, then this process's rows of it; rows there were none of are pads, so zero
+
+Reads  runs/<run_id>/checkpoints/tokens_<n>/state/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Keys = tuple[str, ...]  # way to a tensor through the nested state
+
+
+def read_state(folder: Path, model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
+    """Fill model and optimizers from a distributed checkpoint; the rest of the checkpoint."""
+    import torch
+    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint.state_dict import (
+        get_model_state_dict,
+        get_optimizer_state_dict,
+        set_model_state_dict,
+        set_optimizer_state_dict,
+    )
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    # Lightning's names: save_checkpoint writes them
+    state: dict[str, Any] = {"state_dict": get_model_state_dict(model)}
+    state |= {f"optimizer_{number}": get_optimizer_state_dict(model, optimizer) for number, optimizer in enumerate(optimizers)}
+    saved = {name: tuple(facts.size) for name, facts in _facts(FileSystemReader(folder)).items() if hasattr(facts, "size")}
+    padded: dict[Keys, Any] = {}
+    state = _without_padded(state, saved, padded, ())
+    load(state, checkpoint_id=folder)
+    for keys, tensor in padded.items():
+        _read_padded(folder, keys, tensor, saved[".".join(keys)])
+        _put(state, keys, tensor)
+    set_model_state_dict(model, state["state_dict"])
+    for number, optimizer in enumerate(optimizers):
+        set_optimizer_state_dict(model, optimizer, state[f"optimizer_{number}"])
+    rest: dict[str, Any] = torch.load(folder / "meta.pt", weights_only=True)
+    return rest
+
+
+def _facts(reader: Any) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
+    return facts
+
+
+def _without_padded(node: Any, saved: Mapping[str, tuple[int, ...]], padded: dict[Keys, Any], keys: Keys) -> Any:
+    """The nested state without tensors that were saved with another number of rows; those are put into `padded`."""
+    kept = {}
+    for key, value in node.items():
+        path = (*keys, str(key))
+        if isinstance(value, Mapping):
+            kept[key] = _without_padded(value, saved, padded, path)
+            continue
+        size = saved.get(".".join(path))
+        shape = tuple(getattr(value, "shape", ()))
+        if size is not None and size != shape and len(size) == 2 and size[1:] == shape[1:]:
+            padded[path] = value
+        else:
+            kept[key] = value
+    return kept
+
+
+def _read_padded(folder: Path, keys: Keys, tensor: Any, size: tuple[int, ...]) -> None:
+    """Every process must call it."""
+    import torch
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    from swallow_exp.model.load import copy_rows
+
+    whole = torch.empty(size, dtype=tensor.dtype)
+    wanted: Any = whole
+    for key in reversed(keys):
+        wanted = {key: wanted}
+    load(wanted, checkpoint_id=folder)
+    copy_rows(tensor, whole, rows=size[0])
+
+
+def _put(state: dict[str, Any], keys: Keys, value: Any) -> None:
+    for key in keys[:-1]:
+        state = state[key]
+    state[keys[-1]] = value
