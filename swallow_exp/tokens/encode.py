@@ -26,7 +26,8 @@ from swallow_exp.config.schema import ParallelConfig
 from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID
 
-Encode = Callable[[list[str]], list[list[int]]]  # texts -> ids of each, nothing added
+Ids = numpy.typing.NDArray[Any] | list[int]
+Encode = Callable[[list[str]], Sequence[Ids]]  # texts -> ids of each, nothing added
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,19 @@ def encode_pairs(pairs: Sequence[Pair], encode: Encode, encode_continuation: Enc
     wholes = [direction.prompt + direction.target for direction in said]
     prompts, targets = encode([direction.prompt for direction in said]), encode_continuation([direction.target for direction in said])
     for whole, prompt, target, joined in zip(wholes, prompts, targets, encode(wholes), strict=True):
-        ids = _framed(prompt + target)
+        ids = _framed(prompt, target)
         flags = None
         if masked:
             flags = numpy.zeros(len(ids), dtype=numpy.uint8)
             flags[1 + len(prompt) :] = 1
-        yield Encoded(ids, flags, len(whole.encode("utf-8")), joined == prompt + target)
+        yield Encoded(ids, flags, len(whole.encode("utf-8")), numpy.array_equal(ids[1:-1], joined))
 
 
-def _framed(ids: list[int]) -> numpy.typing.NDArray[Any]:
-    return numpy.array([BOS_ID, *ids, EOS_ID], dtype=numpy.int64)
+def _framed(*parts: Ids) -> numpy.typing.NDArray[numpy.int64]:
+    ids = numpy.empty(2 + sum(map(len, parts)), dtype=numpy.int64)
+    ids[0], ids[-1] = BOS_ID, EOS_ID
+    end = 1
+    for part in parts:
+        start, end = end, end + len(part)
+        ids[start:end] = part
+    return ids
