@@ -37,6 +37,7 @@ VERSIONED_PACKAGES = (
     "lightning",
     "lm_eval",
     "fugashi",
+    "unidic",
     "unidic-lite",
     "pyarrow",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 Item = TypeVar("Item")
 
@@ -16,8 +16,8 @@ def is_interactive() -> bool:
 
 
 @contextmanager
-def progress_bar(label: str, total: float | None, *, unit: str = "") -> Iterator[Callable[[float], None]]:
-    """Yield `advance(amount)`; draws label, bar, amount, speed-free ETA when stderr is a terminal."""
+def progress_bar(label: str, total: float | None, *, unit: str = "", screen: TextIO | None = None) -> Iterator[Callable[[float], None]]:
+    """Yield `advance(amount)`; draws label, bar, amount, speed-free ETA when stderr is a terminal. screen: where to, if not stderr."""
     if not is_interactive():
         yield lambda amount: None
         return
@@ -32,7 +32,7 @@ def progress_bar(label: str, total: float | None, *, unit: str = "") -> Iterator
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=Console(file=screen, stderr=screen is None), transient=True) as bars:
         task = bars.add_task(label, total=total)
         yield lambda amount: bars.advance(task, amount)
 

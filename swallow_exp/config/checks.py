@@ -59,6 +59,7 @@ def check_config(config: Config) -> None:
     _one_of("numerics.precision", config.numerics.precision, PRECISIONS)
     _one_of("strategy.attention", config.strategy.attention, ("auto", "sdpa", "eager", "flash_attention_2"))
     _one_of("machine.accelerator", config.machine.accelerator, ("cpu", "gpu"))
+    _one_of("machine.encoder", config.machine.encoder, ("sentencepiece", "kitoken"))
     _one_of("tracking.wandb_mode", config.tracking.wandb_mode, (None, "offline", "online"))
     if config.vocabulary.method == "scratch":
         _require(
@@ -199,6 +200,7 @@ def _check_numbers(config: Config) -> None:
         "strategy.data_parallel": config.strategy.data_parallel,
         "strategy.pad_vocabulary_multiple": config.strategy.pad_vocabulary_multiple,
         "machine.micro_batch_sequences": config.machine.micro_batch_sequences,
+        "machine.processes": config.machine.processes,
         "tracking.log_every_steps": config.tracking.log_every_steps,
         "suite.batch_size": config.suite.batch_size,
         "vocabulary.multiple_of": config.vocabulary.multiple_of,

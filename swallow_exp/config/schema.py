@@ -145,6 +145,8 @@ class MachineConfig:
     accelerator: str = "cpu"  # cpu | gpu
     micro_batch_sequences: int = 1  # at most this many at once per process; never changes the numbers
     threads: int | None = None  # per process; null = torch decides
+    encoder: str = "sentencepiece"  # sentencepiece | kitoken: which library tokenises corpora; the same ids
+    processes: int = 1  # that tokenise a corpus; never changes the result
     rolling_checkpoint_seconds: float = 600.0
     collective_timeout_seconds: float = 1800.0
 

@@ -80,7 +80,14 @@ def build_stages(config: Config, *, upto: str) -> Built:
     tokens = {}
     for name in planned_sources(config):
         parallel = config.parallel if config.mixture.sources[name].kind == "pairs" else None
-        tokens[name] = build_tokens(corpora[name], vocabulary, out=out, parallel=parallel)
+        tokens[name] = build_tokens(
+            corpora[name],
+            vocabulary,
+            out=out,
+            parallel=parallel,
+            encoder=config.machine.encoder,
+            processes=config.machine.processes,
+        )
     if "mixture" not in wanted:
         return Built(corpora, vocabulary, tokens)
     plan = build_plan(config, tokens, out=out)

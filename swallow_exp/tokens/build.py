@@ -6,7 +6,7 @@
 (4) finish    meta.json
 
 Text is never held in memory as a whole; document ends are (8 bytes each). The two directions of a pair are documents of their
-own, so the shuffle moves them apart. Building twice gives the same bytes.
+own, so the shuffle moves them apart. Building twice gives the same bytes, whatever the encoder and the number of processes.
 
 Reads   train split of the corpus, tokenizer.model of the vocabulary
 Writes  <out>/artefacts/tokens/<corpus>-<vocabulary>[-<format>]-<hash7>/
@@ -15,8 +15,7 @@ Source  paper 3.1 (documents packed), E.2 (parallel formats)
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,12 @@ from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.artefact.progress import progress_bar
 from swallow_exp.config.schema import ParallelConfig
 from swallow_exp.corpus.build import read_documents, read_pairs
-from swallow_exp.tokens.encode import Encoded, encode_documents, encode_pairs
+from swallow_exp.tokens.blocks import Block, encoded_blocks
+from swallow_exp.tokens.encoder import check_encoder, check_same_ids, make_encode
 from swallow_exp.tokens.shard import ShardWriter, token_dtype, write_meta, write_shuffled
 from swallow_exp.tokens.shuffle import shuffled_order
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, load_continuation, load_tokenizer, tokenizer_digest
+from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, load_tokenizer, model_path, tokenizer_digest
 
-MAX_THREADS = 16
 SHORT_FORMATS = {"next_token_prediction": "ntp", "translation_instruction": "ti"}
 
 
@@ -46,37 +45,23 @@ def _template(parallel: ParallelConfig | None) -> dict[str, str | None] | None:
     return template
 
 
-def _encoded(corpus: Artefact, vocabulary: Artefact, parallel: ParallelConfig | None) -> Iterator[Encoded]:
-    processor = load_tokenizer(vocabulary)
-    if parallel is not None:
-        return encode_pairs(read_pairs(corpus, "train"), processor, load_continuation(vocabulary), parallel=parallel)
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    return encode_documents(read_documents(corpus, "train"), processor, threads=threads)
-
-
 def _write_unshuffled(
-    folder: Path, encoded: Iterator[Encoded], *, vocab_size: int, with_loss: bool, expected: int
+    folder: Path, blocks: Iterator[Block], *, vocab_size: int, with_loss: bool, expected: int
 ) -> tuple[ShardWriter, dict[str, int]]:
     facts = {"text_bytes": 0, "inexact_borders": 0}
     with (
         ShardWriter(folder, dtype=token_dtype(vocab_size), with_loss=with_loss) as writer,
         progress_bar("encode", expected, unit="documents") as advance,
     ):
-        for document in encoded:
-            writer.add(document.ids, document.flags)
-            facts["text_bytes"] += document.text_bytes
-            facts["inexact_borders"] += not document.exact_border
-            advance(1)
+        for block in blocks:
+            writer.add_documents(block.ids, block.lengths, block.flags)
+            facts["text_bytes"] += block.text_bytes
+            facts["inexact_borders"] += block.inexact_borders
+            advance(len(block.lengths))
     return writer, facts
 
 
-def build_tokens(corpus: Artefact, vocabulary: Artefact, *, out: Path, parallel: ParallelConfig | None = None, seed: int = 0) -> Artefact:
-    """The token shard of one corpus under one vocabulary, built when missing.
-
-    parallel  how pairs become documents; given exactly when the corpus holds pairs
-    seed      of the document shuffle; recorded
-    Raises RequestError when the corpus has no document to train on, or parallel and corpus do not fit.
-    """
+def _check_request(corpus: Artefact, parallel: ParallelConfig | None) -> None:
     pairs = corpus.counts["kind"] == "pairs"
     if pairs != (parallel is not None and parallel.format is not None):
         raise RequestError(
@@ -84,24 +69,50 @@ def build_tokens(corpus: Artefact, vocabulary: Artefact, *, out: Path, parallel:
             expected="a parallel format for pairs, and none for documents",
             remedy="choose parallel=... for the pairs, or a document source",
         )
-    parallel = parallel if pairs else None
-    expected = corpus.counts["train"]["documents"] * (2 if pairs else 1)
-    if not expected:
+    if not corpus.counts["train"]["documents"]:
         raise RequestError(
             f"corpus {corpus.id} has no document to train on",
             expected="at least one document outside the held-out split",
             remedy="give the source more text, or lower its heldout_fraction",
         )
+
+
+def build_tokens(
+    corpus: Artefact,
+    vocabulary: Artefact,
+    *,
+    out: Path,
+    parallel: ParallelConfig | None = None,
+    seed: int = 0,
+    encoder: str = "sentencepiece",
+    processes: int = 1,
+) -> Artefact:
+    """The token shard of one corpus under one vocabulary, built when missing.
+
+    parallel   how pairs become documents; given exactly when the corpus holds pairs
+    seed       of the document shuffle; recorded
+    encoder    sentencepiece | kitoken (tokens/encoder.py); processes: how many encode. Neither changes a byte.
+    Raises RequestError when the corpus has no document to train on, parallel and corpus do not fit, or the encoder gives other ids.
+    """
+    _check_request(corpus, parallel)
+    check_encoder(encoder)
+    pairs = corpus.counts["kind"] == "pairs"
+    parallel = parallel if pairs else None
+    read: Callable[[Artefact, str], Iterator[Any]] = read_pairs if pairs else read_documents
+    expected = corpus.counts["train"]["documents"] * (2 if pairs else 1)
     digest_of_tokenizer = tokenizer_digest(vocabulary)
     request = {"template": _template(parallel), "seed": seed}
     made_from = {"corpus": corpus.digest, "tokenizer": digest_of_tokenizer}
 
     def build(folder: Path) -> dict[str, Any]:
         temporary = folder / "unshuffled.partial"
-        vocab_size = load_tokenizer(vocabulary).get_piece_size()
+        processor = load_tokenizer(vocabulary)
+        if encoder != "sentencepiece":
+            texts = (text for item in read(corpus, "train") for text in ((item.en, item.ja) if pairs else (item.text,)))
+            check_same_ids(make_encode(encoder, processor, threads=1), processor, texts, name=encoder)
+        blocks = encoded_blocks(read(corpus, "train"), model_path(vocabulary), parallel=parallel, encoder=encoder, processes=processes)
         with_loss = parallel is not None and parallel.format == "translation_instruction"
-        encoded = _encoded(corpus, vocabulary, parallel)
-        writer, facts = _write_unshuffled(temporary, encoded, vocab_size=vocab_size, with_loss=with_loss, expected=expected)
+        writer, facts = _write_unshuffled(temporary, blocks, vocab_size=processor.get_piece_size(), with_loss=with_loss, expected=expected)
         order = shuffled_order(len(writer.offsets), seed=seed)
         write_shuffled(temporary, folder, offsets=writer.offsets, order=order, dtype=writer.dtype)
         remove_folder(temporary)

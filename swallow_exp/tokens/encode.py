@@ -15,7 +15,7 @@ Source  paper E.2 (templates), Table 8 (NTP counts all tokens of both directions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ from swallow_exp.config.schema import ParallelConfig
 from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID
 
-BATCH_CHARACTERS = 1 << 20
+Ids = numpy.typing.NDArray[Any] | list[int]
+Encode = Callable[[list[str]], Sequence[Ids]]  # texts -> ids of each, nothing added
 
 
 @dataclass(frozen=True)
@@ -64,36 +65,33 @@ def directions(pair: Pair, parallel: ParallelConfig) -> tuple[Direction, Directi
     return made[0], made[1]
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def encode_documents(documents: Sequence[Document], encode: Encode) -> Iterator[Encoded]:
+    """`<s> text </s>` of each document, in order."""
+    texts = [document.text for document in documents]
+    for text, ids in zip(texts, encode(texts), strict=True):
+        yield Encoded(_framed(ids), None, len(text.encode("utf-8")))
 
 
-def encode_documents(documents: Iterable[Document], processor: Any, *, threads: int) -> Iterator[Encoded]:
-    """`<s> text </s>` of each document, in order; threads never change an id."""
-    for batch in _batches(document.text for document in documents):
-        for text, ids in zip(batch, processor.encode(batch, num_threads=threads), strict=True):
-            yield Encoded(numpy.array([BOS_ID, *ids, EOS_ID], dtype=numpy.int64), None, len(text.encode("utf-8")))
-
-
-def encode_pairs(pairs: Iterable[Pair], processor: Any, continuation: Any, *, parallel: ParallelConfig) -> Iterator[Encoded]:
-    """Both directions of each pair. `continuation` encodes text that follows other text (no dummy prefix)."""
+def encode_pairs(pairs: Sequence[Pair], encode: Encode, encode_continuation: Encode, *, parallel: ParallelConfig) -> Iterator[Encoded]:
+    """Both directions of each pair. `encode_continuation` is for text that follows other text (no dummy prefix)."""
     masked = parallel.format == "translation_instruction"
-    for pair in pairs:
-        for direction in directions(pair, parallel):
-            prompt, target = processor.encode(direction.prompt), continuation.encode(direction.target)
-            ids = numpy.array([BOS_ID, *prompt, *target, EOS_ID], dtype=numpy.int64)
-            flags = None
-            if masked:
-                flags = numpy.zeros(len(ids), dtype=numpy.uint8)
-                flags[1 + len(prompt) :] = 1
-            whole = direction.prompt + direction.target
-            yield Encoded(ids, flags, len(whole.encode("utf-8")), processor.encode(whole) == prompt + target)
+    said = [direction for pair in pairs for direction in directions(pair, parallel)]
+    wholes = [direction.prompt + direction.target for direction in said]
+    prompts, targets = encode([direction.prompt for direction in said]), encode_continuation([direction.target for direction in said])
+    for whole, prompt, target, joined in zip(wholes, prompts, targets, encode(wholes), strict=True):
+        ids = _framed(prompt, target)
+        flags = None
+        if masked:
+            flags = numpy.zeros(len(ids), dtype=numpy.uint8)
+            flags[1 + len(prompt) :] = 1
+        yield Encoded(ids, flags, len(whole.encode("utf-8")), numpy.array_equal(ids[1:-1], joined))
+
+
+def _framed(*parts: Ids) -> numpy.typing.NDArray[numpy.int64]:
+    ids = numpy.empty(2 + sum(map(len, parts)), dtype=numpy.int64)
+    ids[0], ids[-1] = BOS_ID, EOS_ID
+    end = 1
+    for part in parts:
+        start, end = end, end + len(part)
+        ids[start:end] = part
+    return ids

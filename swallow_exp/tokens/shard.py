@@ -95,14 +95,19 @@ class ShardWriter:
 
     def add(self, ids: Ids, flags: numpy.typing.NDArray[numpy.uint8] | None = None) -> None:
         """Append one document; flags (0 | 1 per token) exactly when the shard was opened with them."""
-        assert (flags is not None) == (self._loss is not None)
+        self.add_documents(ids, numpy.array([len(ids)], dtype=numpy.int64), flags)
+
+    def add_documents(self, ids: Ids, lengths: Ends, flags: numpy.typing.NDArray[numpy.uint8] | None = None) -> None:
+        """Append documents: all their ids one after the other, and how many each has; flags (0 | 1 per token) as the shard was opened."""
+        assert (flags is not None) == (self._loss is not None) and int(lengths.sum()) == len(ids)
         with user_disk(self.folder):
             self._tokens.write(ids.astype(self.dtype, copy=False).tobytes())
             if self._loss is not None and flags is not None:
                 assert len(flags) == len(ids)
                 self._loss.write(flags.tobytes())
         self.trained_tokens += len(ids) if flags is None else int(flags.sum())
-        self.ends.append((self.ends[-1] if self.ends else 0) + len(ids))
+        start = self.ends[-1] if self.ends else 0
+        self.ends.frombytes((start + numpy.cumsum(lengths, dtype=numpy.int64)).tobytes())
 
     @property
     def offsets(self) -> Ends:

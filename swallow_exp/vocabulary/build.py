@@ -33,6 +33,7 @@ from swallow_exp.vocabulary.fertility import measure_fertility
 from swallow_exp.vocabulary.merge import expand_base, script_pattern
 from swallow_exp.vocabulary.model_file import ModelProto, check_base, copy_model, model_digest, parse_model, read_model, set_nfkc
 from swallow_exp.vocabulary.sample import choose_corpora, write_training_text
+from swallow_exp.vocabulary.segment import find_dictionary
 from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME
 from swallow_exp.vocabulary.train import train_pieces
 
@@ -109,6 +110,7 @@ def _make_model(
         multiple_of=config.multiple_of,
         normalization=config.normalization,
     )
+    say(f"vocabulary {config.name}: add {funnel['added']:,} of them to the {len(base.pieces):,} of the base")
     return proto, {"funnel": {"asked": config.vocab_size, **funnel}, "training_text": text}
 
 
@@ -161,6 +163,8 @@ def build_vocabulary(config: VocabularyConfig, *, base_tokenizer: Path | None, c
     made_from = {f"corpus:{name}": corpora[name].digest for name in sorted(corpora)}
     if base is not None:
         made_from["base_tokenizer"] = model_digest(base)
+    if config.method != "base" and config.segmenter == "mecab":
+        made_from["dictionary"] = find_dictionary().label
 
     def build(folder: Path) -> dict[str, Any]:
         proto, facts = _make_model(config, base, corpora, folder)
@@ -169,9 +173,8 @@ def build_vocabulary(config: VocabularyConfig, *, base_tokenizer: Path | None, c
         parse_model(data, name=config.name)
         write_bytes_atomic(folder / MODEL_NAME, data)
         heldout = heldout_streams(corpora)
-        checked = write_twin(
-            proto, folder / HUGGING_FACE_FOLDER, texts=chain.from_iterable(_check_texts(stream()) for stream in heldout.values())
-        )
+        texts = chain.from_iterable(_check_texts(stream()) for stream in heldout.values())
+        checked = write_twin(proto, folder / HUGGING_FACE_FOLDER, texts=track(texts, "check the Hugging Face form"))
         fertility = _measure(proto, base, heldout)
         write_json_atomic(folder / FERTILITY_NAME, fertility)
         base_size = len(proto.pieces) if base is None else len(base.pieces)
@@ -181,6 +184,7 @@ def build_vocabulary(config: VocabularyConfig, *, base_tokenizer: Path | None, c
             "added": len(proto.pieces) - base_size,
             "funnel": {},
             **facts,
+            **({"dictionary": made_from["dictionary"]} if "dictionary" in made_from else {}),
             "tokenizer_digest": model_digest(proto),
             "twin_texts": checked,
             "fertility": fertility,

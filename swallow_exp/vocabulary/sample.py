@@ -20,7 +20,7 @@ import numpy
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
-from swallow_exp.artefact.progress import progress_bar
+from swallow_exp.artefact.progress import progress_bar, track
 from swallow_exp.config.schema import VocabularyConfig
 from swallow_exp.corpus.build import read_documents
 from swallow_exp.vocabulary.segment import segment_texts
@@ -51,7 +51,7 @@ def sample_limit(corpora: Mapping[str, Artefact], max_bytes: int | None) -> int:
         return everything
     hashes, sizes = array("Q"), array("q")
     for name, corpus in corpora.items():
-        for document in read_documents(corpus, "train"):
+        for document in track(read_documents(corpus, "train"), f"sample {name}", corpus.counts["train"]["documents"]):
             hashes.append(_document_hash(name, document.id))
             sizes.append(len(document.text.encode("utf-8")))
     order = numpy.argsort(numpy.asarray(hashes, dtype=numpy.uint64), kind="stable")

@@ -2,26 +2,31 @@
 
 (1) normalise   NFKC when asked; control characters and U+2581 become spaces    -> text
 (2) cut         lines, long ones at sentence ends or spaces                     -> lines of <= LINE_CHARACTERS
-(3) split       MeCab with UniDic (unidic-lite) | at whitespace | not at all    -> words
+(3) split       MeCab with UniDic | at whitespace | not at all                  -> words
 (4) symbols     every punctuation mark or symbol becomes a word of its own      -> words
 (5) join        with single spaces                                              -> one line of words
 
+UniDic is the full one (package unidic, its dictionary downloaded) when it is there, else unidic-lite. They give other words, so
+which one it was is a part of what a vocabulary is made from.
 Worker processes change the speed only: lines come back in the order they went in.
 Source  paper 3.3 (MeCab + UniDic), E.1 ("words containing symbols were split at both ends of the symbols")
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import importlib
 import re
 import shlex
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.workers import in_batches, map_batches
+
+DICTIONARY_NAME = "sys.dic"
 LINE_CHARACTERS = 2_000  # at most 8,000 bytes: below MeCab's input buffer of 8,192
 BATCH_CHARACTERS = 200_000  # of text handed to one worker at a time
-BATCHES_IN_FLIGHT = 4  # per worker: bounds memory on corpora of any size
 
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f\u0085\u2028\u2029\u2581]")  # all but the newline; MeCab would stop at a NUL
 _CUT_AFTER = re.compile(r"[。！？!?]|\s")
@@ -40,12 +45,43 @@ def cut_line(line: str, limit: int = LINE_CHARACTERS) -> Iterator[str]:
     yield line[start:]
 
 
+@dataclass(frozen=True)
+class Dictionary:
+    """A UniDic on this machine: `name` is its package, `version` its own."""
+
+    name: str
+    version: str
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """Name, version and size: enough to tell two dictionaries apart without reading hundreds of megabytes."""
+        return f"{self.name} {self.version} ({(self.folder / DICTIONARY_NAME).stat().st_size:,} bytes)"
+
+
+def find_dictionary() -> Dictionary:
+    """The full UniDic when it is installed, else unidic-lite. Raises RequestError when there is neither."""
+    for package in ("unidic", "unidic_lite"):
+        try:
+            folder = Path(importlib.import_module(package).DICDIR)
+        except ImportError:
+            continue
+        if (folder / DICTIONARY_NAME).is_file():  # unidic is installed empty; its dictionary is downloaded afterwards
+            version = folder / "version"
+            known = version.read_text(encoding="utf-8").strip() if version.is_file() else "unknown"
+            return Dictionary(package.replace("_", "-"), known, folder)
+    raise RequestError(
+        "vocabulary.segmenter=mecab, and no UniDic is installed",
+        expected="the package unidic-lite, or unidic with its dictionary",
+        remedy="run `pip install unidic-lite`, or choose vocabulary.segmenter=whitespace",
+    )
+
+
 def _mecab_words() -> Callable[[str], str]:
     import fugashi
-    import unidic_lite
 
-    # Named outright: fugashi would otherwise prefer another dictionary when one is installed.
-    folder = shlex.quote(unidic_lite.DICDIR)
+    # Named outright, as fugashi would choose by itself without saying so.
+    folder = shlex.quote(str(find_dictionary().folder))
     tagger = fugashi.GenericTagger(f"-r {folder}/mecabrc -d {folder} -Owakati")
     words: Callable[[str], str] = tagger.parse
     return words
@@ -76,42 +112,13 @@ def make_segmenter(method: str, *, normalization: str) -> Segmenter:
     return segment
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-_worker: dict[str, Segmenter] = {}  # one tagger per worker process: it cannot be sent there
-
-
-def _start_worker(method: str, normalization: str) -> None:
-    _worker["segment"] = make_segmenter(method, normalization=normalization)
-
-
-def _segment_batch(texts: list[str]) -> list[list[str]]:
-    return [_worker["segment"](text) for text in texts]
+def _batch_segmenter(method: str, normalization: str) -> Callable[[list[str]], list[list[str]]]:
+    segment = make_segmenter(method, normalization=normalization)
+    return lambda texts: [segment(text) for text in texts]
 
 
 def segment_texts(texts: Iterable[str], *, method: str, normalization: str, processes: int = 1) -> Iterator[list[str]]:
     """Lines of words of each text, in order. More processes never change the result."""
-    if processes <= 1:
-        segment = make_segmenter(method, normalization=normalization)
-        yield from (segment(text) for text in texts)
-        return
-    # spawn: forking a process that already runs threads (progress bar, BLAS) can deadlock the child
-    with multiprocessing.get_context("spawn").Pool(processes, _start_worker, (method, normalization)) as pool:
-        pending: deque[Any] = deque()
-        for batch in _batches(texts):
-            pending.append(pool.apply_async(_segment_batch, (batch,)))
-            if len(pending) >= BATCHES_IN_FLIGHT * processes:
-                yield from pending.popleft().get()
-        while pending:
-            yield from pending.popleft().get()
+    batches = in_batches(texts, len, BATCH_CHARACTERS)
+    for lines in map_batches(batches, _batch_segmenter, (method, normalization), processes=processes):
+        yield from lines

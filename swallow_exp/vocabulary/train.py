@@ -13,10 +13,15 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.progress import is_interactive, progress_bar
 from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID, UNKNOWN_ID, ModelProto
 
 MAX_LINE_BYTES = 100_000  # lines are cut well below; SentencePiece silently skips longer ones
@@ -36,7 +41,6 @@ COMMON_OPTIONS: dict[str, Any] = {
     "eos_id": EOS_ID,
     "pad_id": -1,
     "max_sentence_length": MAX_LINE_BYTES,
-    "minloglevel": 2,
 }
 # assumed: the paper does not give its coverage; 0.9999 keeps about 4,000 Japanese characters on 57 M words
 EXPAND_OPTIONS = {"character_coverage": 0.9999, "remove_extra_whitespaces": True, "hard_vocab_limit": False}
@@ -72,6 +76,37 @@ def _explain(error: RuntimeError, *, vocab_size: int) -> RequestError:
     )
 
 
+def _follow(log: BinaryIO, advance: Callable[[float], None]) -> None:
+    """Read SentencePiece's log to its end; every hundredth merge says how many there are."""
+    done = 0
+    for line in log:
+        if found := re.search(rb"merges=(\d+)", line):
+            advance(int(found[1]) - done)
+            done = int(found[1])
+
+
+@contextmanager
+def _watched(vocab_size: int) -> Iterator[dict[str, Any]]:
+    """Trainer options for a progress bar driven by SentencePiece's log; a silent trainer when nobody watches."""
+    if not is_interactive():
+        yield {"minloglevel": 2}
+        return
+    # The log goes to the process's stderr: while it trains that is our pipe, and the bar draws on a copy of the terminal.
+    log, pipe = os.pipe()
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as screen,
+        progress_bar("train", vocab_size, unit="pieces", screen=screen) as advance,
+        os.fdopen(log, "rb") as lines,
+    ):
+        reader = threading.Thread(target=_follow, args=(lines, advance))
+        reader.start()
+        try:
+            with os.fdopen(pipe, "wb") as stream:
+                yield {"minloglevel": 0, "logstream": stream}
+        finally:
+            reader.join()
+
+
 def train_pieces(text: Path, *, vocab_size: int, normalization: str, scratch: bool = False, required_characters: str = "") -> ModelProto:
     """Train on the lines of `text`.
 
@@ -84,15 +119,17 @@ def train_pieces(text: Path, *, vocab_size: int, normalization: str, scratch: bo
     model = io.BytesIO()
     options = COMMON_OPTIONS | (SCRATCH_OPTIONS if scratch else EXPAND_OPTIONS)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=[str(text)],  # a list is quoted: a plain string would be split at commas
-            model_writer=model,
-            vocab_size=vocab_size,
-            normalization_rule_name="nfkc" if normalization == "nfkc" else "identity",
-            required_chars="".join(dict.fromkeys(required_characters)),
-            num_threads=min(MAX_THREADS, os.cpu_count() or 1),
-            **options,
-        )
+        with _watched(vocab_size) as watching:
+            sentencepiece.SentencePieceTrainer.train(
+                input=[str(text)],  # a list is quoted: a plain string would be split at commas
+                model_writer=model,
+                vocab_size=vocab_size,
+                normalization_rule_name="nfkc" if normalization == "nfkc" else "identity",
+                required_chars="".join(dict.fromkeys(required_characters)),
+                num_threads=min(MAX_THREADS, os.cpu_count() or 1),
+                **options,
+                **watching,
+            )
     except RuntimeError as error:
         raise _explain(error, vocab_size=vocab_size) from error
     proto = sentencepiece_model_pb2.ModelProto()

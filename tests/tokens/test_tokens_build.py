@@ -119,7 +119,7 @@ PAIR = Pair("1", "The fox finds it.", "狐が見つける。")
 def test_a_newline_separator_belongs_to_the_prompt_and_adds_no_word_mark(expanded, instructed) -> None:
     parallel = dataclasses.replace(instructed, separator="\n")
     processor = load_tokenizer(expanded)
-    to_english, to_japanese = encode_pairs([PAIR], processor, load_continuation(expanded), parallel=parallel)
+    to_english, to_japanese = encode_pairs([PAIR], processor.encode, load_continuation(expanded).encode, parallel=parallel)
     newline = processor.encode("\n")[-1]
     target = to_japanese.ids[to_japanese.flags == 1].tolist()
     assert to_japanese.ids[to_japanese.flags == 0][-1] == newline
@@ -145,7 +145,7 @@ def test_the_last_space_goes_with_the_target(separator: str, expected: Direction
 def test_a_piece_across_the_border_is_split_there_and_counted(base) -> None:
     processor = load_tokenizer(base)
     parallel = ParallelConfig(format="next_token_prediction", separator="")
-    _, joined = encode_pairs([Pair("1", "in the mark", "et")], processor, load_continuation(base), parallel=parallel)
+    _, joined = encode_pairs([Pair("1", "in the mark", "et")], processor.encode, load_continuation(base).encode, parallel=parallel)
     assert processor.encode("in the market")[-1] != processor.encode("in the mark")[-1]
     assert not joined.exact_border
     assert joined.ids.tolist() == [1, *processor.encode("in the mark"), *load_continuation(base).encode("et"), 2]
