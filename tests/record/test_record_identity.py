@@ -38,7 +38,13 @@ def is_circumstance(leaf: Path) -> bool:
     """Written out here on purpose: what may differ between two runs that count as the same."""
     if leaf[:2] == ("mixture", "sources"):
         return leaf[3] in ("files", "license", "homepage")
-    alone = {("base_model", "path"), ("base_model", "tokenizer"), ("budget", "checkpoint_every_tokens"), ("vocabulary", "processes")}
+    alone = {
+        ("base_model", "path"),
+        ("base_model", "tokenizer"),
+        ("base_model", "num_pieces"),
+        ("budget", "checkpoint_every_tokens"),
+        ("vocabulary", "processes"),
+    }
     return leaf[0] in ("strategy", "machine", "suite", "tracking", "paths") or leaf in alone
 
 
