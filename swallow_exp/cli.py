@@ -245,7 +245,17 @@ def why(arguments: Arguments) -> int:
     from swallow_exp.sweep.status import find_run
 
     first, second = (find_run(arguments.out, name) for name in _names(arguments, "why", 2, 2, "two run_ids"))
-    differences = identity_difference(read_json(first.identity), read_json(second.identity))
+    identities = []
+    for run in (first, second):
+        identity = read_json(run.identity)
+        if not isinstance(identity, dict):
+            raise RequestError(
+                f"run {run.run_id} has no readable {run.identity.name}",
+                expected="a run that `swallow train` prepared",
+                remedy="its `swallow train` command writes it again",
+            )
+        identities.append(identity)
+    differences = identity_difference(identities[0], identities[1])
     for name, (mine, other) in differences.items():
         print(f"{name:<40} {mine!s:<28} {other}")
     if not differences:

@@ -37,7 +37,10 @@ def read_checkpoints(run: RunPaths) -> list[CheckpointRecord]:
     if not isinstance(index, dict):
         return []
     names = [field.name for field in fields(CheckpointRecord)]
-    records = [CheckpointRecord(**{name: row[name] for name in names}) for row in index["checkpoints"]]
+    try:
+        records = [CheckpointRecord(**{name: row[name] for name in names}) for row in index["checkpoints"]]
+    except (KeyError, TypeError):
+        return []
     return sorted(records, key=lambda record: record.trained_tokens)
 
 

@@ -35,6 +35,7 @@ from swallow_exp.evaluate.results import Asked, Key, announce, copy_result, inde
 from swallow_exp.evaluate.suite import build_tasks
 from swallow_exp.evaluate.task import Task
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource
+from swallow_exp.record.store import read_config
 
 
 @dataclass
@@ -75,13 +76,7 @@ def evaluate_runs(out: Path, run_ids: Sequence[str], *, tasks: Sequence[str] | N
 
 
 def _plan(run: RunPaths, out: Path, names: Sequence[str] | None, cache: dict[tuple[Any, ...], list[Task]]) -> RunPlan:
-    import yaml
-
-    if not run.config.exists():
-        raise RequestError(
-            f"run '{run.run_id}'", expected=f"a folder {run.folder} with config.yaml", remedy="list the runs: swallow status"
-        )
-    config = Config.of(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+    config = Config.of(read_config(run))
     wanted = list(config.suite.tasks if names is None else names)
     sources = _heldout_sources(run, config, out)
     instructions = (config.suite.instruction_en_ja, config.suite.instruction_ja_en)
@@ -92,9 +87,15 @@ def _plan(run: RunPaths, out: Path, names: Sequence[str] | None, cache: dict[tup
 
 
 def _heldout_sources(run: RunPaths, config: Config, out: Path) -> list[HeldoutSource]:
-    inputs = read_json(run.inputs) or {}
+    inputs = read_json(run.inputs)
+    if not isinstance(inputs, dict) or "corpora" not in inputs:
+        raise RequestError(
+            f"run '{run.run_id}' has no readable {run.inputs.name}",
+            expected="what it was made from",
+            remedy="the `swallow train` command of this run writes it again",
+        )
     sources = []
-    for name, reference in inputs.get("corpora", {}).items():
+    for name, reference in inputs["corpora"].items():
         corpus = find_artefact(out / reference["folder"])
         if corpus is None:
             raise RequestError(

@@ -17,7 +17,7 @@ STALE_AFTER_SECONDS = 600.0  # assumed: a heartbeat is written at least every mi
 def read_status(path: Path) -> dict[str, Any]:
     """The status, or {"state": "planned"} when there is none yet."""
     status = read_json(path)
-    return status if isinstance(status, dict) else {"state": "planned"}
+    return status if isinstance(status, dict) and status.get("state") in STATES else {"state": "planned"}
 
 
 def write_status(path: Path, state: str, **facts: Any) -> dict[str, Any]:

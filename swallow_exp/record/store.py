@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths, runs_folder, sweep_file
 from swallow_exp.record.events import read_events
@@ -52,7 +53,7 @@ def write_result(folder: Path, result: Mapping[str, Any], items: Sequence[Mappin
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of one task at one checkpoint, or None."""
     result = read_json(folder / RESULT_NAME)
-    return result if isinstance(result, dict) else None
+    return result if isinstance(result, dict) and isinstance(result.get("metrics"), list) else None
 
 
 def list_run_ids(out: Path) -> list[str]:
@@ -64,14 +65,31 @@ def list_run_ids(out: Path) -> list[str]:
 def read_sweep(out: Path, name: str) -> dict[str, Any] | None:
     """The expanded grid written by the sweep room: {"name", "question", "cells": [...], "contrasts": [...]} or None."""
     sweep = read_json(sweep_file(out, name))
-    return sweep if isinstance(sweep, dict) else None
+    return sweep if isinstance(sweep, dict) and isinstance(sweep.get("cells"), list) else None
+
+
+def read_config(run: RunPaths) -> dict[str, Any]:
+    """The resolved config of a run as a plain dict. Raises RequestError when it is missing or torn."""
+    import yaml
+
+    try:
+        plain = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        plain = None
+    if not isinstance(plain, dict) or "tracking" not in plain:
+        raise RequestError(
+            f"run '{run.run_id}' has no readable {run.config.name}",
+            expected=f"a whole {run.config}",
+            remedy="the `swallow train` command of this run writes it again; `swallow status` lists the runs",
+        )
+    return {str(key): value for key, value in plain.items()}
 
 
 def read_run(out: Path, run_id: str) -> RunRecord | None:
     """One run, or None when the folder has no readable identity."""
     paths = RunPaths.of(out, run_id)
     identity = read_json(paths.identity)
-    if not isinstance(identity, dict):
+    if not isinstance(identity, dict) or not {*IDENTITY_GROUPS, "seed"} <= identity.keys():
         return None
     status = read_status(paths.status)
     return RunRecord(
@@ -87,7 +105,7 @@ def read_run(out: Path, run_id: str) -> RunRecord | None:
 def read_evaluations(out: Path, run_id: str) -> Iterator[EvaluationRecord]:
     """Every metric of every task of every evaluated checkpoint, in order of tokens and task."""
     root = RunPaths.of(out, run_id).folder / "evaluations"
-    marks = sorted((int(m.group(1)), p) for p in root.glob("tokens_*") if (m := re.fullmatch(r"tokens_(\d+)", p.name)))
+    marks = sorted((int(m.group(1)), p) for p in root.glob("tokens_*/") if (m := re.fullmatch(r"tokens_(\d+)", p.name)))
     for trained_tokens, folder in marks:
         for task_folder in sorted(p for p in folder.iterdir() if p.is_dir()):
             result = read_result(task_folder)

@@ -125,9 +125,17 @@ def inputs_of(built: Built, out: Path) -> dict[str, Any]:
     }
 
 
+def read_inputs(run: RunPaths) -> dict[str, Any] | None:
+    """inputs.json of a run; None when it is missing or torn (it is written again)."""
+    inputs = read_json(run.inputs)
+    whole = isinstance(inputs, dict) and {"weights", "vocabulary", "mixture", "tokens", "corpora"} <= inputs.keys()
+    roles = [inputs[role] for role in ("weights", "vocabulary", "mixture")] if whole else []
+    return inputs if whole and all(isinstance(role, dict) and {"folder", "digest"} <= role.keys() for role in roles) else None
+
+
 def check_inputs(run: RunPaths, inputs: Mapping[str, Any]) -> None:
     """Refuse to continue a run whose text, tokenizer or start weights changed under the same config."""
-    earlier = read_json(run.inputs)
+    earlier = read_inputs(run)
     if earlier is None:
         return
     for role in ("weights", "vocabulary", "mixture"):
@@ -150,7 +158,7 @@ def prepare_run(composed: Composed) -> RunPaths:
     inputs = inputs_of(build_stages(composed.config, upto="weights"), out)
     check_inputs(run, inputs)
     make_folder(run.folder)
-    if read_json(run.inputs) is None:
+    if read_inputs(run) is None:
         write_json_atomic(run.inputs, inputs)
     write_text_atomic(run.config, yaml.safe_dump(composed.plain, allow_unicode=True, sort_keys=False))
     write_json_atomic(run.provenance, gather_provenance(repository=Path(__file__).resolve().parents[2], inputs=inputs))

@@ -12,6 +12,7 @@ from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import is_stale, read_status
+from swallow_exp.record.store import read_config
 
 FOLLOW_SECONDS = 5.0
 
@@ -38,8 +39,6 @@ def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str |
 
     Project and entity are the run's own (tracking.*) unless `project` is given. Returns an exit code.
     """
-    import yaml
-
     from swallow_exp.track.launch import launch_publication
 
     code = EXIT_DONE
@@ -48,9 +47,9 @@ def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str |
         if not run.identity.exists():
             say(f"{run_id}: not started, nothing to publish")
             continue
-        tracking = yaml.safe_load(run.config.read_text(encoding="utf-8"))["tracking"]
-        chosen = project or tracking["wandb_project"]
         try:
+            tracking = read_config(run)["tracking"]
+            chosen = project or tracking["wandb_project"]
             rows = launch_publication(out, run_id, mode=mode, project=chosen, entity=tracking["wandb_entity"], group=group)
         except SwallowError as error:
             say(f"swallow: {run_id}: not published: {error}")

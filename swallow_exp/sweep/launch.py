@@ -21,6 +21,7 @@ from swallow_exp.artefact.files import make_folder
 from swallow_exp.artefact.paths import RunPaths, logs_folder
 from swallow_exp.artefact.processes import child_environment
 from swallow_exp.artefact.progress import is_interactive, say
+from swallow_exp.artefact.units import format_count
 from swallow_exp.config import Composed, Config
 from swallow_exp.config.overrides import set_value
 from swallow_exp.evaluate.launch import launch_evaluation
@@ -28,6 +29,7 @@ from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import build_stages, output_root, prepare_run
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.follow import publish_runs
+from swallow_exp.sweep.status import count_results
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 
@@ -90,6 +92,7 @@ def run_cells(cells: Sequence[Cell], *, out: Path, jobs: int, config_dirs: Seque
         while waiting or running:
             while waiting and len(running) < jobs and not stopping.asked:
                 running.append(_start(waiting.pop(0), out=out, config_dirs=config_dirs))
+                board.started(running[-1].cell)
             time.sleep(POLL_SECONDS)
             stopping.forward([item.process for item in running])
             for item in [item for item in running if item.process.poll() is not None]:
@@ -194,12 +197,20 @@ class _Stop:
                 process.send_signal(signal.SIGTERM)
 
 
+def cell_state(state: str, tokens: int, budget: int, results: int) -> str:
+    """What a cell whose process runs is doing, in a few words; the state may be that of an earlier attempt."""
+    if state == "running" and tokens:
+        return f"training, {format_count(tokens)} of {format_count(budget)} tokens"
+    return f"evaluating, {results} results" if state == "trained" else "starting"
+
+
 class _Board:
     """One bar a cell on a terminal; one line a finished cell elsewhere."""
 
     def __init__(self, cells: Sequence[Cell], out: Path) -> None:
         self._cells, self._out = cells, out
         self._tasks: dict[str, int] = {}
+        self._open: set[str] = set()  # cells whose process runs
         self._bars: object | None = None
 
     def __enter__(self) -> _Board:
@@ -219,19 +230,24 @@ class _Board:
         if self._bars is not None:
             self._bars.stop()  # type: ignore[attr-defined]
 
+    def started(self, cell: Cell) -> None:
+        self._open.add(cell.run_id)
+        if self._bars is not None:
+            self._bars.start_task(self._tasks[cell.run_id])  # type: ignore[attr-defined]
+
     def refresh(self) -> None:
         if self._bars is None:
             return
         for cell in self._cells:
-            status = read_status(RunPaths.of(self._out, cell.run_id).status)
-            if status["state"] == "planned":
-                continue
-            task = self._tasks[cell.run_id]
-            tokens = min(int(status.get("trained_tokens") or 0), cell.composed.config.budget.tokens)
-            self._bars.start_task(task)  # type: ignore[attr-defined]
-            self._bars.update(task, completed=tokens, state=status["state"])  # type: ignore[attr-defined]
+            if cell.run_id in self._open:
+                run, budget = RunPaths.of(self._out, cell.run_id), cell.composed.config.budget.tokens
+                status = read_status(run.status)
+                tokens = min(int(status.get("trained_tokens") or 0), budget)
+                state = cell_state(status["state"], tokens, budget, count_results(run))
+                self._bars.update(self._tasks[cell.run_id], completed=tokens, state=state)  # type: ignore[attr-defined]
 
     def finished(self, result: CellResult) -> None:
+        self._open.discard(result.cell.run_id)
         words = {EXIT_DONE: "done", EXIT_PREEMPTED: "stopped, saved"}.get(
             result.exit_code, f"FAILED (exit {result.exit_code}), see {result.log}"
         )

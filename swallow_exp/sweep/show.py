@@ -18,7 +18,7 @@ from swallow_exp.mixture.plan import PLAN_NAME
 from swallow_exp.model.flops import describe_model
 from swallow_exp.record.identity import IDENTITY_GROUPS
 from swallow_exp.record.status import read_status
-from swallow_exp.sweep.build import output_root, run_paths
+from swallow_exp.sweep.build import output_root, read_inputs, run_paths
 from swallow_exp.sweep.expand import Cell, Question, find_contrasts
 
 
@@ -28,7 +28,7 @@ def show_run(composed: Composed) -> str:
     check_task_names(config)
     run = run_paths(composed)
     status = read_status(run.status)
-    inputs = read_json(run.inputs)
+    inputs = read_inputs(run)
     plan = find_artefact(output_root(config) / inputs["mixture"]["folder"]) if inputs else None
     vocabulary = find_artefact(output_root(config) / inputs["vocabulary"]["folder"]) if inputs else None
     lines = [f"run      {run.run_id}", f"folder   {run.folder}", f"state    {status['state']}", "", "choices"]

@@ -16,6 +16,11 @@ from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_run_ids, read_sweep
 
 
+def count_results(run: RunPaths) -> int:
+    """Tasks at checkpoints that have a result."""
+    return len(list((run.folder / "evaluations").glob("tokens_*/*/result.json")))
+
+
 def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
     """One row a run: state (stale when a running one fell silent), tokens, checkpoints, evaluated tasks, cause."""
     if out.exists() and not out.is_dir():
@@ -42,7 +47,7 @@ def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
                 "state": "stale" if is_stale(status) else status["state"],
                 "trained_tokens": status.get("trained_tokens"),
                 "checkpoints": len(read_checkpoints(run)),
-                "results": len(list((run.folder / "evaluations").glob("tokens_*/*/result.json"))),
+                "results": count_results(run),
                 "attempts": status.get("attempts"),
                 "cause": status.get("cause"),
             }

@@ -2,7 +2,7 @@
 
 (1) every log_every_steps   loss, gradient norm, learning rate, tokens, bytes, FLOPs, speed   -> a row, kept in memory
 (2) every few seconds       rows -> events.jsonl, and before every saved state
-(3) twice a minute          heartbeat -> status.json
+(3) every few seconds       heartbeat -> status.json
 
 Writes  runs/<run_id>/{events.jsonl, status.json}
 """
@@ -28,7 +28,7 @@ from swallow_exp.train.data import Stream
 from swallow_exp.train.optimizer import lr_at
 
 FLUSH_SECONDS = 5.0
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0  # what the board of a sweep shows
 
 
 @dataclass(frozen=True)

@@ -101,3 +101,11 @@ def test_users_question_and_levels_live_outside(tmp_path: Path) -> None:
     cells = expand_question(read_question("mine", [tmp_path]), (), [tmp_path])
     assert [cell.composed.config.optim.name for cell in cells] == ["miniature", "mine"]
     assert compose_config(["optim=mine"], [tmp_path]).config.optim.sequence_length == 32
+
+
+def test_a_cell_says_what_it_is_doing() -> None:
+    from swallow_exp.sweep.launch import cell_state
+
+    assert cell_state("planned", 0, 1000, 0) == cell_state("preempted", 500, 1000, 3) == cell_state("running", 0, 1000, 0) == "starting"
+    assert cell_state("running", 500, 1_536_000, 0) == "training, 500 of 1.5 M tokens"
+    assert cell_state("trained", 1000, 1000, 7) == "evaluating, 7 results"
