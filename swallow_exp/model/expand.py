@@ -99,7 +99,8 @@ def read_table(tensor: StoredTensor) -> torch.Tensor:
     return torch.from_numpy(data).view(getattr(torch, FLOATS[tensor.dtype])).reshape(tensor.shape)
 
 
-def _bytes_of(rows_ND: torch.Tensor) -> memoryview:
+def _bytes_of(rows_ND: torch.Tensor) -> bytes:
     import torch
 
-    return memoryview(rows_ND.contiguous().view(torch.uint8).numpy()).cast("B")
+    data: bytes = rows_ND.contiguous().view(torch.uint8).numpy().tobytes()
+    return data

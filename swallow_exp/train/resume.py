@@ -19,7 +19,7 @@ Keys = tuple[str, ...]  # way to a tensor through the nested state
 def read_state(folder: Path, model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
     """Fill model and optimizers from a distributed checkpoint; the rest of the checkpoint."""
     import torch
-    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
     from torch.distributed.checkpoint.state_dict import (
         get_model_state_dict,
         get_optimizer_state_dict,
