@@ -31,7 +31,7 @@ def test_text_without_a_word(expand_config, base_path, tmp_path) -> None:
 
 
 def test_a_line_longer_than_mecabs_buffer_is_cut_and_nothing_is_lost(expand_config, base_path, tmp_path) -> None:
-    line = "".join(japanese(number).replace("\n", "") for number in range(60))
+    line = "".join(japanese(number).replace("\n", "") for number in range(200))
     assert len(line.encode()) > 3 * 8192 and "\n" not in line
     corpora = {"long": make_corpus(tmp_path, "long", "ja", [line + str(number) for number in range(12)])}
     built = build_vocabulary(expand_config, base_tokenizer=base_path, corpora=corpora, out=tmp_path)
@@ -52,7 +52,7 @@ def user(tmp_path, monkeypatch, base_path):
     levels = tmp_path / "levels"
     for name in ("source", "mixture", "vocabulary"):
         (levels / name).mkdir(parents=True)
-    (levels / "source" / "mine.yaml").write_text("name: mine\nlanguage: ja\nfiles: ['*.jsonl', '*.txt']\nheldout_fraction: 0.1\n")
+    source(tmp_path, "good.jsonl")
     (levels / "mixture" / "mine.yaml").write_text("name: mine\nweights: {mine: 1.0}\ndefaults:\n  - /source@sources.mine: mine\n")
     (levels / "vocabulary" / "mine.yaml").write_text(
         "name: mine\nmethod: expand\nvocab_size: 400\nlanguage: ja\nsegmenter: mecab\nscripts: [Hiragana, Katakana, Han]\n"
@@ -60,8 +60,12 @@ def user(tmp_path, monkeypatch, base_path):
     return tmp_path
 
 
+def source(folder, name: str) -> None:
+    (folder / "levels" / "source" / "mine.yaml").write_text(f"name: mine\nlanguage: ja\nfiles: [{name}]\nheldout_fraction: 0.1\n")
+
+
 def only(folder, name: str, content: bytes) -> None:
-    (folder / "good.jsonl").unlink()
+    source(folder, name)
     (folder / name).write_bytes(content)
 
 
@@ -74,6 +78,8 @@ def unigram(folder) -> None:
 def no_bytes(folder) -> None:
     proto = read_model(folder / "base.model")
     proto.trainer_spec.byte_fallback = False
+    for piece in proto.pieces:
+        piece.type = 1 if piece.type == 6 else piece.type
     (folder / "base.model").write_bytes(proto.SerializeToString())
 
 
