@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import pytest
-from conftest import english, japanese, make_corpus
 
 from swallow_exp import cli
 from swallow_exp.artefact.errors import RequestError
@@ -14,8 +13,8 @@ from swallow_exp.vocabulary.model_file import read_model
 BINARY = bytes(range(256)) * 40
 
 
-def test_a_corpus_in_the_wrong_language(expand_config, base_path, tmp_path) -> None:
-    corpora = {"claimed": make_corpus(tmp_path, "claimed", "ja", [english(number) for number in range(80)])}
+def test_a_corpus_in_the_wrong_language(expand_config, base_path, maker, tmp_path) -> None:
+    corpora = {"claimed": maker.make_corpus(tmp_path, "claimed", "ja", [maker.english(number) for number in range(80)])}
     with pytest.raises(
         RequestError, match=r"no trained piece is left to add .*other_script \d.*added 0.*Hiragana, Katakana, Han"
     ) as caught:
@@ -24,16 +23,16 @@ def test_a_corpus_in_the_wrong_language(expand_config, base_path, tmp_path) -> N
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
-def test_text_without_a_word(expand_config, base_path, tmp_path) -> None:
-    corpora = {"marks": make_corpus(tmp_path, "marks", "ja", ["\u2581\u2581 \u2581"] * 40)}
+def test_text_without_a_word(expand_config, base_path, maker, tmp_path) -> None:
+    corpora = {"marks": maker.make_corpus(tmp_path, "marks", "ja", ["\u2581\u2581 \u2581"] * 40)}
     with pytest.raises(RequestError, match="hold no word"):
         build_vocabulary(expand_config, base_tokenizer=base_path, corpora=corpora, out=tmp_path / "out")
 
 
-def test_a_line_longer_than_mecabs_buffer_is_cut_and_nothing_is_lost(expand_config, base_path, tmp_path) -> None:
-    line = "".join(japanese(number).replace("\n", "") for number in range(200))
+def test_a_line_longer_than_mecabs_buffer_is_cut_and_nothing_is_lost(expand_config, base_path, maker, tmp_path) -> None:
+    line = "".join(maker.japanese(number).replace("\n", "") for number in range(200))
     assert len(line.encode()) > 3 * 8192 and "\n" not in line
-    corpora = {"long": make_corpus(tmp_path, "long", "ja", [line + str(number) for number in range(12)])}
+    corpora = {"long": maker.make_corpus(tmp_path, "long", "ja", [line + str(number) for number in range(12)])}
     built = build_vocabulary(expand_config, base_tokenizer=base_path, corpora=corpora, out=tmp_path)
     counts = built.counts["training_text"]
     assert counts["lines"] >= 3 * counts["documents"]
@@ -42,13 +41,13 @@ def test_a_line_longer_than_mecabs_buffer_is_cut_and_nothing_is_lost(expand_conf
 
 
 @pytest.fixture
-def user(tmp_path, monkeypatch, base_path):
+def user(tmp_path, monkeypatch, base_path, maker):
     """A user's folder with levels of their own; say what the source's file holds."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWALLOW_OUT", str(tmp_path / "out"))
     monkeypatch.setenv("SWALLOW_DATA", str(tmp_path))
     (tmp_path / "base.model").write_bytes(base_path.read_bytes())
-    (tmp_path / "good.jsonl").write_text("".join(json.dumps({"text": japanese(number)}) + "\n" for number in range(60)))
+    (tmp_path / "good.jsonl").write_text("".join(json.dumps({"text": maker.japanese(number)}) + "\n" for number in range(60)))
     levels = tmp_path / "levels"
     for name in ("source", "mixture", "vocabulary"):
         (levels / name).mkdir(parents=True)
@@ -99,7 +98,9 @@ CASES = {
     "binary corpus": (lambda folder: only(folder, "binary.jsonl", BINARY), [], ["binary.jsonl"]),
     "binary text file": (lambda folder: only(folder, "binary.txt", BINARY), [], ["binary.txt"]),
     "wrong language": (
-        lambda folder: only(folder, "en.jsonl", "".join(json.dumps({"text": english(n)}) + "\n" for n in range(60)).encode()),
+        lambda folder: only(
+            folder, "en.jsonl", "".join(json.dumps({"text": f"The {n}th fox sells {n} keys."}) + "\n" for n in range(60)).encode()
+        ),
         [],
         ["no trained piece is left", "Hiragana"],
     ),

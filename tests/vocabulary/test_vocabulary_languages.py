@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import regex
-from conftest import english, make_corpus
 
 from swallow_exp.config import compose_config
 from swallow_exp.vocabulary.build import build_vocabulary
@@ -37,11 +36,11 @@ def texts(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("level", "language", "script"), [("korean", "ko", r"\p{Hangul}"), ("russian", "ru", r"\p{Cyrillic}")])
-def test_another_language_is_a_yaml_file(level, language, script, base, base_path, corpora, tmp_path) -> None:
+def test_another_language_is_a_yaml_file(level, language, script, base, base_path, corpora, maker, tmp_path) -> None:
     config = compose_config([f"vocabulary={level}"], [LEVELS]).config.vocabulary
     sources = {
         "english": corpora["english"],
-        "theirs": make_corpus(tmp_path, "theirs", language, texts(language)),
+        "theirs": maker.make_corpus(tmp_path, "theirs", language, texts(language)),
     }
     built = build_vocabulary(config, base_tokenizer=base_path, corpora=sources, out=tmp_path)
     proto = read_model(model_path(built))
@@ -54,7 +53,7 @@ def test_another_language_is_a_yaml_file(level, language, script, base, base_pat
     assert fertility["english"]["token_ratio"] == 1.0
     assert "dictionary" not in built.counts and "dictionary" not in built.manifest["made_from"]
     plain, after = load_tokenizer(base), load_tokenizer(built)
-    assert all(plain.encode(english(number)) == after.encode(english(number)) for number in range(20))
+    assert all(plain.encode(maker.english(number)) == after.encode(maker.english(number)) for number in range(20))
     twin = make_twin(proto)
     twin.encode_special_tokens = True
     assert first_difference(twin, after, [*EDGE_STRINGS, *texts(language)]) is None
