@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config
 from swallow_exp.model.flops import padded_size
-from swallow_exp.sweep.build import Built
+from swallow_exp.sweep.build import Built, base_tokenizer
 from swallow_exp.sweep.show import plan_tree
+from swallow_exp.vocabulary.build import measure_pairs
+
+PAPER_TOKEN_RATIO = 0.562  # differs from paper 5.1: called a reduction there; see fertility.py
 
 
 def stage_summary(stage: str, config: Config, built: Built) -> str:
@@ -17,7 +21,8 @@ def stage_summary(stage: str, config: Config, built: Built) -> str:
         return "\n".join(_corpus(name, artefact) for name, artefact in built.corpora.items())
     if stage == "vocabulary":
         assert built.vocabulary is not None
-        return vocabulary_summary(built.vocabulary)
+        more = measure_pairs(built.vocabulary, base_tokenizer=base_tokenizer(config), corpora=built.corpora)
+        return vocabulary_summary(built.vocabulary, more=more)
     if stage == "tokens":
         assert built.tokens is not None
         return "\n".join(_tokens(name, artefact) for name, artefact in built.tokens.items())
@@ -46,17 +51,35 @@ def _tokens(name: str, artefact: Artefact) -> str:
     )
 
 
-def vocabulary_summary(vocabulary: Artefact) -> str:
-    """The funnel and the fertility table; token_ratio is after / before, reduction is 1 - token_ratio."""
+def vocabulary_summary(vocabulary: Artefact, *, more: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """What was trained, the funnel, the fertility table (`more`: rows of pairs), and how its numbers relate to the paper's."""
     counts = vocabulary.counts
     lines = [str(vocabulary.folder), f"  {counts['base_size']:,} base pieces + {counts['added']:,} added = {counts['size']:,}"]
+    if text := counts.get("training_text"):
+        words = f"  pieces trained on {text['words']:,} words of {text['documents']:,} documents"
+        lines.append(words + (f", split by {counts['dictionary']}" if "dictionary" in counts else ""))
     if counts.get("funnel"):
         lines.append("  funnel: " + ", ".join(f"{step} {number:,}" for step, number in counts["funnel"].items()))
     lines.append(
         f"  {'held-out text':<24} {'characters/token':>18} {'token_ratio':>12} {'reduction':>10} {'byte tokens':>18} {'added used':>10}"
     )
-    lines += [_fertility(source, row) for source, row in counts["fertility"].items()]
-    return "\n".join(lines)
+    rows = {**counts["fertility"], **(more or {})}
+    lines += [_fertility(source, row) for source, row in rows.items()]
+    return "\n".join([*lines, *_beside_the_paper(rows)])
+
+
+def _beside_the_paper(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the two names mean, and which of them the paper's number is. Nothing to say without a base or without added pieces."""
+    changed = [row for row in rows.values() if row.get("added_token_share")]
+    if not changed:
+        return []
+    ratio = sum(row["tokens"] for row in changed) / sum(row["base_tokens"] for row in changed)
+    return [
+        "  token_ratio = tokens after / tokens before; reduction = 1 - token_ratio. "
+        f"All text with added pieces: token_ratio {ratio:.3f}, reduction {1 - ratio:.1%}, {1 / ratio:.2f} times the text per token.",
+        f'  paper 5.1 ("56.2%" fewer tokens, efficiency up by "78%"): the two agree only if token_ratio is {PAPER_TOKEN_RATIO} '
+        f"(1 / {PAPER_TOKEN_RATIO} = {1 / PAPER_TOKEN_RATIO:.2f}), which is a reduction of {1 - PAPER_TOKEN_RATIO:.1%}.",
+    ]
 
 
 def _fertility(source: str, row: Mapping[str, float]) -> str:

@@ -2,8 +2,8 @@
 
 sentencepiece   the reference, always there
 kitoken         (package kitoken, extra `fast`) checked against SentencePiece on edge strings and on the first text of every corpus;
-                refused when one id differs. Texts with combining marks, single jamo or characters beyond the basic plane go to
-                SentencePiece all the same: there the two do differ (a vowel sign typed before its shadda), one text in a thousand.
+                refused when one id differs. Texts with combining marks, single jamo or rare characters go to SentencePiece all the
+                same: there the two do differ now and then (a shadda typed before its vowel sign).
 
 Reads   tokenizer.model of a vocabulary
 """
@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import unicodedata
 from array import array
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
@@ -22,6 +25,7 @@ from swallow_exp.vocabulary.export import EDGE_STRINGS
 
 ENCODERS = ("sentencepiece", "kitoken")
 CHECKED_CHARACTERS = 200_000
+_JOIN_NOTHING = range(0xFE00, 0xFE10)  # variation selectors: text or emoji style
 
 
 def check_encoder(name: str) -> None:
@@ -45,16 +49,23 @@ def make_encode(name: str, processor: Any, *, threads: int) -> Encode:
     if name == "sentencepiece":
         return reference
     import kitoken
-    import regex
 
     fast = kitoken.Kitoken.from_sentencepiece(processor.serialized_model_proto())
-    # Variation selectors (text or emoji style) are marks that join nothing.
-    hard = regex.compile(r"[[\p{M}\u1100-\u11ff\u3131-\u318e\uff9e-\uffdc\U00010000-\U0010ffff]--[\ufe00-\ufe0f]]", regex.VERSION1)
+    hard = _hard_characters()
 
     def encode(texts: list[str]) -> list[Any]:
         return [processor.encode_as_numpy(text) if hard.search(text) else array("I", fast.encode(text, False)) for text in texts]
 
     return encode
+
+
+@lru_cache(maxsize=1)
+def _hard_characters() -> re.Pattern[str]:
+    """Characters at which kitoken's NFKC is not always SentencePiece's, and some more: marks, jamo, what this Python does not know."""
+    marks = (chr(code) for code in range(0x10000) if code not in _JOIN_NOTHING)
+    hard = "".join(letter for letter in marks if unicodedata.category(letter) in ("Mn", "Mc", "Me", "Cn"))
+    jamo, beyond = "\u1100-\u11ff\u3131-\u318e\uff9e-\uffdc", "\U00010000-\U0001efff\U0001fb00-\U0001ffff\U00040000-\U0010ffff"
+    return re.compile(f"[{hard}{jamo}{beyond}]")  # not beyond: emoji, rare kanji
 
 
 def check_same_ids(encode: Encode, processor: Any, texts: Iterable[str], *, name: str) -> None:

@@ -34,7 +34,7 @@ from swallow_exp.vocabulary.merge import expand_base, script_pattern
 from swallow_exp.vocabulary.model_file import ModelProto, check_base, copy_model, model_digest, parse_model, read_model, set_nfkc
 from swallow_exp.vocabulary.sample import choose_corpora, write_training_text
 from swallow_exp.vocabulary.segment import find_dictionary
-from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME
+from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME, model_path
 from swallow_exp.vocabulary.train import train_pieces
 
 FERTILITY_NAME = "fertility.json"
@@ -125,6 +125,13 @@ def _measure(proto: ModelProto, base: ModelProto | None, heldout: Mapping[str, C
         source: measure_fertility(stream(), processor, base=before) for source, stream in track(heldout.items(), "fertility", len(heldout))
     }
     return {source: numbers for source, numbers in measured.items() if numbers}
+
+
+def measure_pairs(vocabulary: Artefact, *, base_tokenizer: Path | None, corpora: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+    """Fertility on both sides of the pairs in `corpora`, for a report. No part of the artefact: a vocabulary does not depend on pairs."""
+    pairs = {name: corpus for name, corpus in corpora.items() if corpus.counts["kind"] == "pairs"}
+    base = read_model(base_tokenizer) if vocabulary.manifest["request"]["method"] != "scratch" and pairs else None
+    return _measure(read_model(model_path(vocabulary)), base, heldout_streams(pairs))
 
 
 def _check_request(config: VocabularyConfig, corpora: Mapping[str, Artefact]) -> None:

@@ -96,8 +96,8 @@ def test_the_accelerator_never_changes_ids(monkeypatch, japanese, expanded, worl
 
 
 def test_hard_texts_go_to_sentencepiece(monkeypatch, expanded) -> None:
-    hard = ["\u0628\u0651\u064e", "か\u3099", "ᄒ\u1161ᆫ", "ｶﾞ", "🦊"]
-    easy = ["が", "한글", "the fox\ufe0e", "ー"]
+    hard = ["\u0628\u0651\u064e", "か\u3099", "ᄒ\u1161ᆫ", "ｶﾞ", "\U0001d400"]
+    easy = ["が", "한글", "the fox\ufe0e", "ー", "🦊", "𠮷"]
     made = pretend(monkeypatch, spoil=hard[0])
     processor = load_tokenizer(expanded)
     encode = make_encode("kitoken", processor, threads=1)

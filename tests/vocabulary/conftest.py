@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +47,12 @@ def make_pairs(out: Path, name: str, rows: list[tuple[str, str]]) -> Artefact:
     (data / f"{name}.tsv").write_text("".join(f"a\tb\t0.8\t{en}\t{ja}\n" for en, ja in rows), encoding="utf-8")
     source = SourceConfig(name=name, language="en-ja", kind="pairs", files=[f"{name}.tsv"], heldout_fraction=0.2)
     return build_corpus(source, out=out, data=data)
+
+
+@pytest.fixture(scope="session")
+def maker() -> SimpleNamespace:
+    """english(number), japanese(number), make_corpus(out, name, language, texts): for tests that need other text."""
+    return SimpleNamespace(english=english, japanese=japanese, make_corpus=make_corpus)
 
 
 @pytest.fixture(scope="session")
