@@ -1,4 +1,4 @@
-"""Processes that this project starts: none outlives the one that started it, however that one ends.
+"""Processes that this project starts: none outlives the one that started it, however that one ends; stop signals reach them once.
 
 Reads/Writes  nothing.
 """
@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_FAILED
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PARENT_VARIABLE = "SWALLOW_PARENT_PID"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -30,3 +34,33 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):  # it died before we asked
         os._exit(EXIT_FAILED)
+
+
+class StopSignals:
+    """Count SIGINT and SIGTERM while the block runs, and act on each if asked; the earlier handlers come back afterwards.
+
+    Only the main thread may set handlers: elsewhere nothing is counted.
+    """
+
+    def __init__(self, act: Callable[[int], None] | None = None) -> None:
+        """`act` is given the signal's number, inside the handler: keep it to passing the signal on."""
+        self.count = 0
+        self._act = act
+        self._earlier: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Take over the handlers."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOP_SIGNALS:
+                self._earlier[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the handlers back."""
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self._act is not None:
+            self._act(number)

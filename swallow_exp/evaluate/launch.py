@@ -6,19 +6,13 @@ Reads/Writes  nothing itself.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
-from swallow_exp.artefact.processes import child_environment
-
-FORWARDED = (signal.SIGINT, signal.SIGTERM)
+from swallow_exp.artefact.processes import StopSignals, child_environment
 
 
 def launch_evaluation(out: Path, run_ids: Sequence[str], *, tasks: Sequence[str] | None = None) -> int:
@@ -31,29 +25,10 @@ def launch_evaluation(out: Path, run_ids: Sequence[str], *, tasks: Sequence[str]
     # a session of its own: Ctrl-C reaches it once, through us
     process = subprocess.Popen([*command, "--", *run_ids], env=child_environment(), start_new_session=True)
     try:
-        with _forwarding(process):
+        with StopSignals(lambda number: process.send_signal(number)):  # send_signal asks first whether it has ended
             code = process.wait()
     except BaseException:
         process.terminate()
         process.wait()
         raise
     return code if code in (EXIT_DONE, EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_PREEMPTED) else EXIT_FAILED
-
-
-@contextmanager
-def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Pass our signals on while waiting; only the main thread may set handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        if process.poll() is None:
-            process.send_signal(number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,7 +19,7 @@ from pathlib import Path
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
 from swallow_exp.artefact.files import make_folder
 from swallow_exp.artefact.paths import RunPaths, logs_folder
-from swallow_exp.artefact.processes import child_environment
+from swallow_exp.artefact.processes import StopSignals, child_environment
 from swallow_exp.artefact.progress import is_interactive, say
 from swallow_exp.artefact.units import format_count
 from swallow_exp.config import Composed, Config
@@ -162,39 +162,24 @@ def _result(item: _Running, out: Path) -> CellResult:
     return CellResult(item.cell, code, item.log)
 
 
-class _Stop:
-    """Count stop signals; pass each on to the children once."""
+class _Stop(StopSignals):
+    """Stop signals, passed on to the cells once each."""
 
-    def __init__(self) -> None:
-        self._count = self._passed_on = 0
-        self._previous: dict[int, object] = {}
+    _passed_on = 0
 
     @property
     def asked(self) -> bool:
         """True after the first signal."""
-        return self._count > 0
-
-    def __enter__(self) -> _Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _remember(self, *_: object) -> None:
-        self._count += 1
+        return self.count > 0
 
     def forward(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         """Pass on what has not been passed on."""
-        if self._count == self._passed_on:
+        if self.count == self._passed_on:
             return
         say(f"stopping {len(processes)} cells: each saves first (once more: at once)" if self._passed_on == 0 else "stopping at once")
-        self._passed_on = self._count
+        self._passed_on = self.count
         for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
 
 
 def cell_state(state: str, tokens: int, budget: int, results: int) -> str:

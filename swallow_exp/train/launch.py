@@ -14,14 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.artefact.processes import child_environment
+from swallow_exp.artefact.processes import StopSignals, child_environment
 from swallow_exp.artefact.progress import say
 from swallow_exp.record.status import read_status, write_status
 
@@ -36,7 +34,7 @@ Worker = subprocess.Popen[bytes]
 
 def launch_training(run: RunPaths, *, processes: int, worker: Sequence[str] = WORKER) -> int:
     """Train `run` with `processes` workers and wait for them. Returns the exit code; `worker` is the command without the run folder."""
-    with _Signals() as signals:
+    with StopSignals() as signals:
         workers = _start(run, processes, worker)
         try:
             code = _wait(workers, signals)
@@ -66,7 +64,7 @@ def _start(run: RunPaths, processes: int, worker: Sequence[str]) -> list[Worker]
     return started
 
 
-def _wait(workers: Sequence[Worker], signals: _Signals) -> int:
+def _wait(workers: Sequence[Worker], signals: StopSignals) -> int:
     """Until all have ended, or one has failed and the rest have had their grace."""
     failed_at: float | None = None
     passed_on = 0
@@ -100,24 +98,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-class _Signals:
-    """Count stop signals while workers run; the earlier handlers come back afterwards."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._earlier: dict[int, object] = {}
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._earlier[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
