@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def test_the_golden_expansion_keeps_the_invariants(data, llama) -> None:
     assert list(expanded.pieces[:32_000]) == list(llama.pieces)
     assert len(expanded.pieces) % 8 == 0
     assert all(not JAPANESE.sub("", piece.piece) for piece in expanded.pieces[32_000:])
+
+
+def test_english_keeps_its_ids_under_the_golden_expansion(data) -> None:
+    before, after = (
+        sentencepiece.SentencePieceProcessor(model_file=str(data / name))
+        for name in ("llama2_tokenizer.model", "golden/expanded_swallow_style_43488.model")
+    )
+    rows = (data / "en" / "en_docs.jsonl").read_text(encoding="utf-8").split("\n")[:200]
+    lines = [line for row in rows if row for line in json.loads(row)["text"].split("\n")]
+    plain = [line for line in lines if unicodedata.is_normalized("NFKC", line) and not JAPANESE.search(line)]
+    assert len(plain) > 5_000
+    assert before.encode(plain) == after.encode(plain)
 
 
 @pytest.mark.parametrize(
