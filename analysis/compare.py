@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis.bootstrap import FloatArray, Interval, holm_adjusted, paired_bootstrap
+from analysis.bootstrap import FLOOR_POINTS, FloatArray, Interval, holm_adjusted, paired_bootstrap
 from analysis.load import Contrast, Measure, Study
 from swallow_exp.artefact.progress import track
 from swallow_exp.record.aggregate import score_of_items, score_of_sums, summable
@@ -77,6 +77,11 @@ class Claim:
         """Compared, but the baseline is too close to zero for a relative change."""
         return self.difference is not None and self.relative_change is None
 
+    @property
+    def both_at_floor(self) -> bool:
+        """Neither side scores: a difference there, however certain, is no finding about the choice."""
+        return self.at_floor and self.unit == "points" and self.score is not None and self.score <= FLOOR_POINTS
+
 
 def compare_contrasts(study: Study, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> tuple[Claim, ...]:
     """Every contrast on every measure, with Holm's adjustment over all that could be compared."""
@@ -94,6 +99,10 @@ def _with_verdict(claim: Claim, p_holm: float | None) -> Claim:
         if claim.p < SIGNIFICANCE:
             notes = (*notes, "on its own this would pass for a difference; after adjusting for all comparisons of this report it does not")
         return replace(claim, p_holm=p_holm, verdict=INCONCLUSIVE, notes=notes)
+    if claim.both_at_floor:
+        return replace(
+            claim, p_holm=p_holm, verdict=INCONCLUSIVE, notes=(*claim.notes, "both scores are at the floor: neither side can do this")
+        )
     better = (claim.difference > 0) == claim.higher_is_better
     return replace(claim, p_holm=p_holm, verdict=IMPROVED if better else DEGRADED)
 

@@ -100,7 +100,7 @@ def _claim_lists(claims: Sequence[Claim], shared: Sequence[str]) -> str:
     rest = [claim for claim in compared if claim not in decided]
     lists = [f'<ul class="claims">{"".join(_claim_item(c, shared) for c in group)}</ul>' if group else "" for group in (decided, rest)]
     if len(compared) > LONG_LIST and rest:
-        lists[1] = f"<details><summary>The other {len(rest)} comparisons</summary>{lists[1]}</details>"
+        lists[1] = f"<details><summary>The other {len(rest)} comparison{'s' * (len(rest) > 1)}</summary>{lists[1]}</details>"
     return "".join(lists)
 
 

@@ -56,6 +56,16 @@ def test_a_baseline_at_the_floor_gets_points_and_a_note(out: Path) -> None:
     assert any("floor" in note for note in claim.notes)
 
 
+def test_a_certain_difference_between_two_floors_is_no_finding(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
+    for run_id, hits in (("none-s0", 0), ("mixed-s0", 40)):
+        write_task(out, run_id, BUDGET, "mini_arithmetic", (np.arange(1000)[:, None] < hits).astype(float))
+    claim = claims_of(out)["mini_arithmetic"]
+    assert claim.p_holm < 0.001 and claim.difference == pytest.approx(4.0, abs=0.1)
+    assert claim.verdict == INCONCLUSIVE
+    assert any("both scores are at the floor" in note for note in claim.notes)
+
+
 def test_different_prompts_are_refused(out: Path) -> None:
     write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_en_ja": 1.0})
     write_task(out, "mixed-s0", BUDGET, "mini_en_ja", item_statistics("mini_en_ja", 2.0, 1), prompt_digest="something else")
