@@ -2,7 +2,7 @@
 
 A sequence is a window of sequence_length + 1 tokens of one shard, cut every sequence_length tokens: its first
 sequence_length tokens are the input, its last sequence_length the targets (documents are packed without padding and
-attention crosses their ends, as in the paper's training; notes: no reset of positions or masks). Resuming needs one
+attention crosses their ends, positions and masks are not reset, as in the authors' training scripts). Resuming needs one
 integer, and the number of processes changes nothing.
 
 Reads  artefacts/mixture/*/{plan.json, source.npy, index.npy, steps.npy}, artefacts/tokens/*
