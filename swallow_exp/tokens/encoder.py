@@ -11,7 +11,6 @@ Reads   tokenizer.model of a vocabulary
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import unicodedata
 from array import array
@@ -22,6 +21,7 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.tokens.encode import Encode
 from swallow_exp.vocabulary.export import EDGE_STRINGS
+from swallow_exp.vocabulary.tokenizer import first_difference_of_ids
 
 ENCODERS = ("sentencepiece", "kitoken")
 CHECKED_CHARACTERS = 200_000
@@ -79,8 +79,7 @@ def check_same_ids(encode: Encode, processor: Any, texts: Iterable[str], *, name
     for text, ids, expected in zip(checked, encode(checked), processor.encode(checked), strict=True):
         given = [int(each) for each in ids]
         if given != expected:
-            start = next((i for i, (a, b) in enumerate(zip(given, expected, strict=False)) if a != b), min(len(given), len(expected)))
-            shown = json.dumps(text if len(text) <= 60 else text[:60] + "...", ensure_ascii=False)
+            shown, start = first_difference_of_ids(text, expected, given)
             raise RequestError(
                 f"machine.encoder={name} gives other ids for {shown}: {given[start : start + 6]} at token {start}",
                 expected=f"{expected[start : start + 6]} as SentencePiece gives",

@@ -15,7 +15,6 @@ Source  paper 3.3 (NFKC as string preprocessing)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,6 +24,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import write_json_atomic
 from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID, NORMAL, UNKNOWN_ID, WORD_MARK, ModelProto, nfkc_charsmap
 from swallow_exp.vocabulary.nfkc import beyond_twin, nfkc_steps
+from swallow_exp.vocabulary.tokenizer import first_difference_of_ids
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
@@ -103,8 +103,7 @@ def first_difference(twin: Any, processor: Any, texts: Iterable[str]) -> tuple[s
 
 
 def _inexact(text: str, expected: list[int], given: list[int]) -> RequestError:
-    start = next((i for i, (a, b) in enumerate(zip(expected, given, strict=False)) if a != b), min(len(expected), len(given)))
-    shown = json.dumps(text if len(text) <= 60 else text[:60] + "...", ensure_ascii=False)
+    shown, start = first_difference_of_ids(text, expected, given)
     return RequestError(
         f"the Hugging Face form of this tokenizer is not exact: {shown} gives {given[start : start + 6]} at token {start}",
         expected=f"{expected[start : start + 6]} as SentencePiece gives",

@@ -6,6 +6,7 @@ Source  paper 3.3 and E.1
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "HUGGING_FACE_FOLDER",
     "MODEL_NAME",
     "added_piece_segments",
+    "first_difference_of_ids",
     "load_continuation",
     "load_tokenizer",
     "model_path",
@@ -27,6 +29,7 @@ __all__ = [
 
 MODEL_NAME = "tokenizer.model"
 HUGGING_FACE_FOLDER = "hf"
+SHOWN_LETTERS = 60  # of a text in an error
 
 Processor = Any  # sentencepiece.SentencePieceProcessor: it has no types of its own
 
@@ -78,3 +81,9 @@ def added_piece_segments(vocabulary: Artefact | Path, base_tokenizer: Path) -> l
     processor = sentencepiece.SentencePieceProcessor(model_proto=without_dummy_prefix(base).SerializeToString())
     segments: list[list[int]] = processor.encode(pieces[len(base.pieces) :]) if len(pieces) > len(base.pieces) else []
     return segments
+
+
+def first_difference_of_ids(text: str, expected: list[int], given: list[int]) -> tuple[str, int]:
+    """Two segmentations of one text that should be equal: the text as an error shows it, and the first token where they part."""
+    start = next((i for i, (a, b) in enumerate(zip(expected, given, strict=False)) if a != b), min(len(expected), len(given)))
+    return json.dumps(text if len(text) <= SHOWN_LETTERS else text[:SHOWN_LETTERS] + "...", ensure_ascii=False), start
