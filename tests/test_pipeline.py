@@ -142,10 +142,14 @@ def test_token_0_of_cells_with_one_start_is_evaluated_once(world: World) -> None
 
 
 def test_the_same_command_again_does_nothing_twice(world: World) -> None:
-    before = {path: path.stat().st_mtime_ns for path in world.out.rglob("*.safetensors")}
+    def written() -> dict[Path, int]:
+        made = [*world.out.rglob("*.safetensors"), *(run.provenance for run in world.cells().values())]
+        return {path: path.stat().st_mtime_ns for path in made}
+
+    before = written()
     again = world.run("train", "-m", "+sweep=my_question", "--config-dir", str(LEVELS))
     assert again.returncode == 0, again.stderr
-    assert {path: path.stat().st_mtime_ns for path in world.out.rglob("*.safetensors")} == before
+    assert written() == before
     assert all(read_json(run.status)["attempts"] == 1 for run in world.cells().values())
 
 

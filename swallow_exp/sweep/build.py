@@ -161,7 +161,8 @@ def prepare_run(composed: Composed) -> RunPaths:
     if read_inputs(run) is None:
         write_json_atomic(run.inputs, inputs)
     write_text_atomic(run.config, yaml.safe_dump(composed.plain, allow_unicode=True, sort_keys=False))
-    write_json_atomic(run.provenance, gather_provenance(repository=Path(__file__).resolve().parents[2], inputs=inputs))
+    if read_status(run.status)["state"] != "trained":  # it says how the run was made, not who looked at it last
+        write_json_atomic(run.provenance, gather_provenance(repository=Path(__file__).resolve().parents[2], inputs=inputs))
     if read_status(run.status)["state"] == "planned":
         write_status(run.status, "planned", attempts=0)
     write_json_atomic(run.identity, identity_of(composed.plain))
