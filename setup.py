@@ -4,4 +4,4 @@ from setuptools import find_packages, setup
 
 NAMESPACED = ["hydra_plugins.swallow_sweeper"]  # Hydra looks for plugins in this namespace alone
 SHIPPED = ["swallow_exp._conf", "swallow_exp._sweeps"]
-setup(packages=[*find_packages(include=["analysis", "swallow_exp", "swallow_exp.*"]), *NAMESPACED, *SHIPPED])
+setup(packages=[*find_packages(include=["analysis", "analysis.*", "swallow_exp", "swallow_exp.*"]), *NAMESPACED, *SHIPPED])

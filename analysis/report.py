@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.bootstrap import CONFIDENCE
-from analysis.compare import NUM_RESAMPLES, SIGNIFICANCE, Claim, compare_contrasts
-from analysis.figures import changes_figure, learning_figure, loss_figure
+from analysis.claims.bootstrap import CONFIDENCE
+from analysis.claims.compare import NUM_RESAMPLES, SIGNIFICANCE, Claim, compare_contrasts
+from analysis.figures.drawn import PageFigure
+from analysis.figures.study import changes_figure, learning_figure, loss_figure
+from analysis.figures.style import save_figure
 from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
-from analysis.page import Method, PageFigure, render_page
-from analysis.style import save_figure
-from analysis.tables import changes_table, comparison_table, write_table
+from analysis.page.page import Method, render_page
+from analysis.tables.study import changes_table, comparison_table
+from analysis.tables.table import write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.bootstrap import Interval
-from analysis.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
+from analysis.claims.bootstrap import Interval
+from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
 from analysis.load import Measure
 
 ABSENT = "—"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_study import BUDGET, TASKS, item_statistics, write_run, write_sweep, write_task
 
-from analysis.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim, compare_contrasts
+from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim, compare_contrasts
 from analysis.load import load_study
 from swallow_exp.artefact.errors import RequestError
 

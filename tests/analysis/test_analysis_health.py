@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from synthetic_study import BUDGET, item_statistics, write_run, write_sweep, write_task
 
-from analysis.compare import compare_contrasts
-from analysis.figures import learning_curve
+from analysis.claims.compare import compare_contrasts
+from analysis.figures.study import learning_curve
 from analysis.health import health_table, overlap_table, worries
 from analysis.load import load_study
 from analysis.report import build_report
-from analysis.tables import as_csv, comparison_table
+from analysis.tables.study import comparison_table
+from analysis.tables.table import as_csv
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.health import CHANCE, GOLD_SEEN, PART, QUESTION_SEEN, chance_level, is_chance, worries_of
 from swallow_exp.record.schema import HealthRecord

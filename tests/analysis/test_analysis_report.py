@@ -12,11 +12,12 @@ import pytest
 from synthetic_study import item_statistics, write_run, write_sweep, write_task
 
 from analysis.__main__ import main
-from analysis.compare import compare_contrasts
-from analysis.figures import panels_of, smoothed
+from analysis.claims.compare import compare_contrasts
+from analysis.figures.study import panels_of, smoothed
 from analysis.load import load_study
 from analysis.report import build_report
-from analysis.tables import as_latex, comparison_table
+from analysis.tables.study import comparison_table
+from analysis.tables.table import as_latex
 from analysis.wording import plain, signed, tokens_text
 
 TASKS = ("mini_choice", "mini_arithmetic", "mini_en_ja", "heldout_japanese")
@@ -163,8 +164,8 @@ def test_figures_on_the_page_follow_the_colour_scheme(page: str) -> None:
 
 
 def test_hollow_markers_are_inconclusive(out: Path) -> None:
-    from analysis.figures import changes_figure
-    from analysis.style import PAPER
+    from analysis.figures.study import changes_figure
+    from analysis.figures.style import PAPER
 
     study = load_study(out, "parallel")
     claims = compare_contrasts(study, num_resamples=2000)
@@ -234,7 +235,7 @@ def test_smoothing_keeps_length_and_level() -> None:
 
 def test_without_a_japanese_font_figures_are_drawn_all_the_same(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are errors in this suite: missing glyphs must not raise one."""
-    from analysis import style
+    from analysis.figures import style
     from swallow_exp.artefact.paths import ReportPaths
 
     monkeypatch.setattr(style, "font_families", lambda: ("DejaVu Sans",))

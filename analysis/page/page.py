@@ -12,27 +12,17 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from analysis.compare import DEGRADED, IMPROVED, INCONCLUSIVE, SIGNIFICANCE, Claim
+from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, SIGNIFICANCE, Claim
+from analysis.figures.drawn import PageFigure
 from analysis.health import health_words
 from analysis.load import Study
-from analysis.page_assets import FIGURE_COLOURS, SCRIPT, STYLE
-from analysis.tables import Table, as_html
+from analysis.page.assets import FIGURE_COLOURS, SCRIPT, STYLE
+from analysis.tables.table import Table, as_html
 from analysis.wording import ABSENT, listing, sentence, summary, tokens_text
 
 LONG_LIST = 10
 FOLDED = {"health": "every task of every run", "overlap": "overlap with the training text"}
 SIGNS = {IMPROVED: "▲", DEGRADED: "▼", INCONCLUSIVE: "○"}
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A rendered figure with its words."""
-
-    name: str
-    title: str
-    svg: str
-    alt: str
-    caption: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 (1) match     the checkpoints that are compared: the last of both runs, or the last both have reached     -> pairs of records
 (2) check     one factor between them, same prompts, items, task version; otherwise not compared              -> what differs, in words
 (3) align     items both sides have; seeds are summed item by item, each seed paired with itself          -> (n, k), (n, k)
-(4) compare   paired bootstrap (analysis.bootstrap)                                                       -> Claim without verdict
+(4) compare   paired bootstrap (analysis.claims.bootstrap)                                                       -> Claim without verdict
 (5) adjust    Holm over every comparison of the report; the verdict follows the adjusted p                -> Claim
 
 With several seeds the interval is over items, given these seeds: it says nothing about seeds that were not run. The difference of
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis.asked import constant_answers, difference_of_tests, test_of
-from analysis.bootstrap import FLOOR_POINTS, FloatArray, Interval, holm_adjusted, paired_bootstrap
+from analysis.claims.asked import constant_answers, difference_of_tests, test_of
+from analysis.claims.bootstrap import FLOOR_POINTS, FloatArray, Interval, holm_adjusted, paired_bootstrap
 from analysis.load import Contrast, Measure, Study
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import track
@@ -35,7 +35,8 @@ SAME_TOKENS = 0.05
 FEW_UNITS = 20
 FEW_DIFFERING = 5
 POWER_FACTOR = 2.8  # 1.96 + 0.84: two-sided 5%, found in 80% of repetitions
-IMPROVED, DEGRADED, INCONCLUSIVE, NOT_COMPARED = "improved", "degraded", "inconclusive", "not compared"
+IMPROVED, DEGRADED, EQUIVALENT = "improved", "degraded", "equivalent"
+INCONCLUSIVE, NOT_COMPARED = "inconclusive", "not compared"
 
 RecordPair = tuple[EvaluationRecord, EvaluationRecord]
 
@@ -71,8 +72,15 @@ class Claim:
     relative_interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
+    p_bh: float | None = None
     detectable_difference: float | None = None
     seed_differences: tuple[float, ...] = ()
+    size: str = ""
+    sign_agreement: str = ""
+    equivalence_margin: float | None = None
+    noise_floor: float | None = None
+    noise_source: str = ""
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property

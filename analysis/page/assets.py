@@ -5,7 +5,7 @@ Reads/Writes  nothing.
 
 from __future__ import annotations
 
-from analysis.style import GRID, INK, MUTED, PAPER, SERIES
+from analysis.figures.style import GRID, INK, MUTED, PAPER, SERIES
 
 # Each colour of the figures -> the variable that replaces it on the page.
 FIGURE_COLOURS = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--card", **{colour: f"--s{i}" for i, colour in enumerate(SERIES)}}

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.asked import test_of, usual_test
-from analysis.bootstrap import FloatArray, Interval, score_interval
-from analysis.compare import INCONCLUSIVE, Claim, pooled
+from analysis.claims.asked import test_of, usual_test
+from analysis.claims.bootstrap import FloatArray, Interval, score_interval
+from analysis.claims.compare import INCONCLUSIVE, Claim, pooled
+from analysis.figures.style import INK, MUTED, PAPER, Style, figure_style, new_figure, series_style, token_axis
 from analysis.load import Cell, Measure, Study
-from analysis.style import INK, MUTED, PAPER, Style, figure_style, new_figure, series_style, token_axis
 from swallow_exp.artefact.progress import track
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Records and claims as tables."""
