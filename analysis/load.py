@@ -5,6 +5,7 @@
 (3) scores     every evaluated checkpoint             -> frame `scores`, one row a (run, checkpoint, task, metric, profile)
 (4) curves     events.jsonl                           -> frame `curves`, one row a logged step
 (5) missing    what the sweep asks for and is not there, in words
+(6) problems   results that are there and cannot be used: unreadable, no number, contradictory (analysis.problems)
 
 A value that does not exist is an absent row or NaN, never 0 or -1.
 Reads   <out>/sweeps, <out>/runs.  Writes  nothing.
@@ -17,11 +18,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.items import ItemReader
+from analysis.problems import Problem, usable_records
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 from swallow_exp.record.schema import CurveRecord, EvaluationRecord, HealthRecord, ItemStatistics, OverlapRecord
 from swallow_exp.record.status import is_stale, read_status
-from swallow_exp.record.store import read_absent, read_curve, read_evaluations, read_health, read_items, read_overlap, read_run, read_sweep
+from swallow_exp.record.store import read_absent, read_curve, read_overlap, read_run, read_run_results, read_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +109,9 @@ class Study:
     measures: tuple[Measure, ...]
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
-    _items: dict[EvaluationRecord, ItemStatistics | None] = field(default_factory=dict, repr=False)
+    broken: tuple[Problem, ...] = ()  # seen on loading; `problems` has those of items too
+    _items: dict[Path, ItemReader] = field(default_factory=dict, repr=False)
+    _tokens: dict[str, list[int]] = field(default_factory=dict, repr=False)
     _index: dict[tuple[str, int, Measure], EvaluationRecord] = field(default_factory=dict, repr=False)
     _health: dict[tuple[str, int, str, str], HealthRecord] = field(default_factory=dict, repr=False)
 
@@ -118,7 +123,11 @@ class Study:
 
     def checkpoints_of(self, run_id: str) -> list[int]:
         """Trained tokens of the evaluated checkpoints of a run, ascending."""
-        return sorted({r.trained_tokens for r in self.records if r.run_id == run_id})
+        if not self._tokens:
+            marks = sorted({(r.run_id, r.trained_tokens) for r in self.records})
+            for evaluated, tokens in marks:
+                self._tokens.setdefault(evaluated, []).append(tokens)
+        return list(self._tokens.get(run_id, ()))
 
     def state_of(self, run_id: str) -> str:
         """State of a run; `missing` when it has no folder."""
@@ -140,13 +149,21 @@ class Study:
         )
 
     def items_of(self, record: EvaluationRecord) -> ItemStatistics | None:
-        """Item statistics behind a record (read once), or None when they are gone."""
-        if record not in self._items:
-            try:
-                self._items[record] = read_items(self.out, record)
-            except (FileNotFoundError, KeyError):
-                self._items[record] = None
-        return self._items[record]
+        """Item statistics behind a record, or None when they are gone or unusable (then `problems` says why)."""
+        return self._reader.of(record)
+
+    @property
+    def _reader(self) -> ItemReader:
+        return self._items.setdefault(self.out, ItemReader(self.out))
+
+    def problem_of(self, record: EvaluationRecord) -> Problem | None:
+        """What is wrong with the items of a record; None as long as they have not been read, or when nothing is."""
+        return self._reader.problems.get(record)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is there and cannot be used: results seen on loading, and items read so far."""
+        return tuple(dict.fromkeys((*self.broken, *sorted(self._reader.problems.values()))))
 
 
 def load_study(out: Path, name: str) -> Study:
@@ -161,10 +178,13 @@ def load_study(out: Path, name: str) -> Study:
         )
     cells = _cells_of(sweep)
     run_ids = [run_id for cell in cells for run_id in cell.run_ids]
-    records = tuple(record for run_id in run_ids for record in read_evaluations(out, run_id))
+    results = {run_id: read_run_results(out, run_id) for run_id in run_ids}
+    records, contradictions = usable_records([record for run_id in run_ids for record in results[run_id].evaluations])
+    broken = [Problem(run_id, tokens, task, reason) for run_id in run_ids for tokens, task, reason in results[run_id].broken]
     if not records:
+        unusable = f" that can be used ({broken[0] if broken else contradictions[0]})" if broken or contradictions else ""
         raise RequestError(
-            f"none of the {len(run_ids)} runs of sweep {name!r} has an evaluation",
+            f"none of the {len(run_ids)} runs of sweep {name!r} has an evaluation{unusable}",
             expected="at least one evaluated checkpoint",
             remedy="`swallow status` shows how far the runs are; `swallow evaluate` evaluates their checkpoints",
         )
@@ -185,8 +205,9 @@ def load_study(out: Path, name: str) -> Study:
         curves=_curves_frame([row for run_id in run_ids for row in read_curve(out, run_id)], cells),
         missing=(*_missing_of(cells, runs, records, measures), *_absent_tasks(out, cells)),
         measures=measures,
-        health=tuple(record for run_id in run_ids for record in read_health(out, run_id)),
+        health=tuple(record for run_id in run_ids for record in results[run_id].health),
         overlap=tuple(record for run_id in run_ids for record in read_overlap(out, run_id)),
+        broken=(*broken, *contradictions),
     )
 
 

@@ -12,7 +12,6 @@ Reads  nothing but the study and its claims.  Writes  nothing (style.save_figure
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, Interval, score_interval
+from analysis.claims.bootstrap import FloatArray, Interval, band_interval
 from analysis.claims.compare import INCONCLUSIVE, Claim, pooled
 from analysis.figures.style import INK, MUTED, PAPER, Style, figure_style, new_figure, series_style, token_axis
 from analysis.load import Cell, Measure, Study
@@ -202,10 +201,7 @@ def learning_curve(study: Study, cell: Cell, measure: Measure, *, seed: int) -> 
         score = sum(record.score for record in records) / len(records)
         if over_items is not None:
             score = over_items.score
-            rng = np.random.default_rng([seed, zlib.crc32(f"{cell.label}|{measure}|{position}".encode())])
-            low, high = score_interval(
-                over_items.statistics_NK, over_items.clusters, measure.aggregate, num_resamples=BAND_RESAMPLES, rng=rng
-            )
+            low, high = band_interval(over_items.units_MK, measure.aggregate, num_resamples=BAND_RESAMPLES, seed=seed)
         points.append((sum(t for _, t in have) / len(have), score, low, high))
     tokens, scores, lows, highs = zip(*points, strict=True) if points else ((), (), (), ())
     return Curve(cell.label, tokens, scores, lows, highs)
