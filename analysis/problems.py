@@ -3,7 +3,7 @@
 A record with a problem is in no table, figure, average or claim; the report names it and `swallow report` ends with exit code 1. What was
 not run yet is no problem: that is `Missing` (load.py).
 
-Reads/Writes  nothing.
+Reads   claims.json of a report.  Writes  nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from math import isfinite
 
 import numpy as np
 
+from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.paths import ReportPaths
 from swallow_exp.record.aggregate import NUM_STATISTICS, score_of_items
 from swallow_exp.record.schema import EvaluationRecord, ItemStatistics
 
@@ -32,6 +34,13 @@ class Problem:
     def __str__(self) -> str:
         """`run at 2,000,000 tokens, task: reason`."""
         return f"{self.run_id} at {self.trained_tokens:,} tokens, {self.task}: {self.reason}"
+
+
+def reported_problems(report: ReportPaths) -> tuple[Problem, ...]:
+    """The problems of a report that was built, from its claims.json; none when there is no such file."""
+    document = read_json(report.claims)
+    entries = document.get("problems", []) if isinstance(document, dict) else []
+    return tuple(Problem(**entry) for entry in entries)
 
 
 def usable_records(records: Sequence[EvaluationRecord]) -> tuple[tuple[EvaluationRecord, ...], list[Problem]]:
@@ -74,12 +83,17 @@ def _content(record: EvaluationRecord) -> tuple[object, ...]:
     return (record.score, record.num_items, record.prompt_digest, record.task_version, record.checkpoint_digest, record.fraction)
 
 
+def wrong_ids(item_ids: Sequence[str | None]) -> str:
+    """Why these cannot name items, in words; empty when they can."""
+    if None in item_ids:
+        return "an item has no id"
+    return "" if len(set(item_ids)) == len(item_ids) else "two items have one id"
+
+
 def wrong_items(items: ItemStatistics, record: EvaluationRecord) -> str:
     """Why the items cannot be those of the record, in words; empty when they can."""
     if len(items.item_ids) != record.num_items:
         return f"{len(items.item_ids)} items on disk, {record.num_items} in the result"
-    if any(not isinstance(item_id, str) for item_id in items.item_ids) or len(set(items.item_ids)) != len(items.item_ids):
-        return "two items have one id, or one has none"
     width = 1 if record.aggregate == "mean" else NUM_STATISTICS[record.aggregate]
     if items.statistics.shape[1] != width:
         return f"{items.statistics.shape[1]} statistics an item, {record.aggregate} has {width}"

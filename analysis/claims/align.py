@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from analysis.claims.bootstrap import FloatArray, sums_by_unit
+from analysis.claims.bootstrap import FloatArray, sums_by_unit, unit_index
 from analysis.load import Study
 from swallow_exp.record.aggregate import score_of_items, score_of_sums, summable
 from swallow_exp.record.schema import EvaluationRecord, ItemStatistics
@@ -44,10 +44,7 @@ class Units:
 @lru_cache(maxsize=256)
 def units_by_cluster(item_ids: tuple[str, ...], clusters: tuple[str, ...]) -> Units:
     """Items of one cluster are one unit, in the order they are met; an item without a cluster is a unit of its own."""
-    place: dict[str, int] = {}
-    names = (f"cluster {c}" if c else f"item {i}" for i, c in zip(item_ids, clusters, strict=True))
-    index_N = np.fromiter((place.setdefault(name, len(place)) for name in names), dtype=np.int64, count=len(item_ids))
-    return Units(index_N, len(place))
+    return Units(*unit_index(f"cluster {c}" if c else f"item {i}" for i, c in zip(item_ids, clusters, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def align(study: Study, pairs: Sequence[RecordPair]) -> Aligned | str:
     ids = _shared_ids(everyone)
     if not ids:
         return "the two sides share no item"
-    notes = ()
+    notes: tuple[str, ...] = ()
     if any(len(side.item_ids) != len(ids) for side in everyone):
         notes = (f"only the {len(ids)} items that all runs have are compared",)
     aggregate = everyone[0].aggregate
@@ -83,8 +80,8 @@ def align(study: Study, pairs: Sequence[RecordPair]) -> Aligned | str:
     units = units_of_ids(everyone[0], ids)
     return Aligned(
         units=units,
-        first_MK=units.sums(_summed(first, aggregate)),
-        baseline_MK=units.sums(_summed(baseline, aggregate)),
+        first_MK=units.sums(summed(first, aggregate)),
+        baseline_MK=units.sums(summed(baseline, aggregate)),
         seed_differences=differences if len(differences) > 1 else (),
         right_or_wrong=_discordant(first[0], baseline[0]) if len(pairs) == 1 and aggregate == "mean" else None,
         notes=notes,
@@ -122,18 +119,28 @@ def _rows(items: ItemStatistics, ids: tuple[str, ...]) -> FloatArray:
     return items.statistics[[index[item_id] for item_id in ids]]
 
 
-def _summed(by_seed: Sequence[FloatArray], aggregate: str) -> FloatArray:
+def summed(by_seed: Sequence[FloatArray], aggregate: str) -> FloatArray:
     """Statistics of aligned items summed over seeds, in the form `score_of_sums` wants: a mean over seeds and items."""
     return np.asarray(sum(summable(rows, aggregate) for rows in by_seed), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """One measure at one checkpoint of a cell, over its seeds. units_MK: sums of each unit, in the form `score_of_sums` wants."""
+    """One measure at one checkpoint of a cell, over its seeds: statistics in the form `score_of_sums` wants."""
 
-    units_MK: FloatArray
-    aggregate: str
+    statistics_NK: FloatArray
+    units: Units
     score: float
+
+    @property
+    def units_MK(self) -> FloatArray:
+        """Sums of each unit: what is resampled."""
+        return self.units.sums(self.statistics_NK)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """A name for the unit of every item."""
+        return tuple(str(unit) for unit in self.units.index_N.tolist())
 
 
 def pooled(study: Study, records: Sequence[EvaluationRecord]) -> Pooled | None:
@@ -146,5 +153,11 @@ def pooled(study: Study, records: Sequence[EvaluationRecord]) -> Pooled | None:
     if not ids:
         return None
     aggregate = present[0].aggregate
-    units_MK = units_of_ids(present[0], ids).sums(_summed([_rows(side, ids) for side in present], aggregate))
-    return Pooled(units_MK, aggregate, float(score_of_sums(units_MK.sum(axis=0), aggregate)))
+    statistics_NK = summed([_rows(side, ids) for side in present], aggregate)
+    score = float(score_of_sums(statistics_NK.sum(axis=0), aggregate))
+    return Pooled(statistics_NK, units_of_ids(present[0], ids), score)
+
+
+def clusters_of(items: ItemStatistics) -> Mapping[str, str]:
+    """Cluster of every item; an item without one is a cluster of its own."""
+    return {i: f"cluster {c}" if c else f"item {i}" for i, c in zip(items.item_ids, items.clusters, strict=True)}

@@ -14,7 +14,7 @@ Letters: B resamples, m units, u distinct units, k statistics.   Reads/Writes  n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import erfc, isfinite, sqrt
@@ -65,8 +65,15 @@ def sums_by_unit(statistics_NK: FloatArray, index_N: npt.NDArray[np.int64], num_
 
 def units_of(statistics_NK: FloatArray, clusters: Sequence[str]) -> FloatArray:
     """Sum the items of each cluster: (n, k) -> (m, k). Items without a cluster of their own kind stay as they are."""
-    names, index_N = np.unique(np.asarray(clusters), return_inverse=True)
-    return sums_by_unit(statistics_NK, index_N, len(names))
+    index_N, num_units = unit_index(clusters)
+    return sums_by_unit(statistics_NK, index_N, num_units)
+
+
+def unit_index(names: Iterable[str]) -> tuple[npt.NDArray[np.int64], int]:
+    """The unit of every item, numbered in the order their names are met, and how many units there are."""
+    place: dict[str, int] = {}
+    index_N = np.array([place.setdefault(name, len(place)) for name in names], dtype=np.int64)
+    return index_N, len(place)
 
 
 def distinct_rows(units_MK: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
@@ -132,14 +139,28 @@ def score_interval(
     return percentile_interval(score_of_sums(resampled_sums(units_of(statistics_NK, clusters), num_resamples, rng), aggregate))
 
 
-def band_interval(units_MK: FloatArray, aggregate: str, *, num_resamples: int, seed: int) -> Interval:
-    """95% interval of one score over its units. All scores over as many units share one set of draws: fast for hundreds of points."""
-    distinct = distinct_rows(units_MK)
-    if distinct is not None:
+def band_intervals(scores_units: Sequence[FloatArray | None], aggregate: str, *, num_resamples: int, seed: int) -> list[Interval]:
+    """95% interval of each of several scores over its units, [(m, k)]; (nan, nan) where there are none.
+
+    Unlike score_interval, all scores over as many units share one set of draws: fast for the hundreds of points of learning curves.
+    """
+    intervals = [(float("nan"), float("nan"))] * len(scores_units)
+    together: dict[int, list[int]] = {}
+    for i, units_MK in enumerate(scores_units):
+        if units_MK is None:
+            continue
+        distinct = distinct_rows(units_MK)
+        if distinct is None:
+            together.setdefault(len(units_MK), []).append(i)
+            continue
         sums_BK = multinomial_sums(*distinct, num_resamples, np.random.default_rng([seed, len(units_MK)]))
-    else:
-        sums_BK = np.asarray(_weights(len(units_MK), num_resamples, seed) @ units_MK, dtype=np.float64)
-    return percentile_interval(score_of_sums(sums_BK, aggregate))
+        intervals[i] = percentile_interval(score_of_sums(sums_BK, aggregate))
+    for num_units, group in together.items():
+        sides = [side for i in group if (side := scores_units[i]) is not None]
+        stacked_BC = _weights(num_units, num_resamples, seed) @ np.concatenate(sides, axis=1)
+        for i, sums_BK in zip(group, np.split(stacked_BC, len(group), axis=1), strict=True):
+            intervals[i] = percentile_interval(score_of_sums(sums_BK, aggregate))
+    return intervals
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.claims.adjust import mcnemar_p
-from analysis.claims.align import Aligned, Pooled, RecordPair, Units, align, pooled
+from analysis.claims.align import Aligned, Pooled, RecordPair, Units, align, clusters_of, pooled, summed
 from analysis.claims.asked import answer_warnings, difference_of_tests, digest_warnings, test_of
 from analysis.claims.bootstrap import FloatArray, PairedResult, distinct_rows, drawn_sums, multinomial_sums, paired_result
 from analysis.claims.claim import (
@@ -53,13 +53,16 @@ __all__ = [
     "NOT_COMPARED",
     "NO_INTERVAL",
     "NUM_RESAMPLES",
+    "SAME_TOKENS",
     "SIGNIFICANCE",
     "WARNINGS",
     "Claim",
     "Pooled",
+    "clusters_of",
     "compare_contrasts",
     "matched_tokens",
     "pooled",
+    "summed",
 ]
 
 # assumed: checkpoints are "at the same tokens" within 5%: a mark is the first step at or past it, and steps are coarse in small runs
@@ -223,10 +226,9 @@ def _resample_together(
     for i in group:
         one = prepared[i]
         assert one.aligned is not None
-        keys = tuple(tuple(pair[side] for pair in one.pairs) for side in (0, 1))
-        for key, units_MK in zip(keys, (one.aligned.first_MK, one.aligned.baseline_MK), strict=True):
+        used[i] = tuple(a for a, _ in one.pairs), tuple(b for _, b in one.pairs)
+        for key, units_MK in zip(used[i], (one.aligned.first_MK, one.aligned.baseline_MK), strict=True):
             sides[key] = (units_MK, one.measure.aggregate)
-        used[i] = (keys[0], keys[1])
     sums = drawn_sums([units_MK for units_MK, _ in sides.values()], num_resamples, rng)
     scores = {key: score_of_sums(sums_BK, aggregate) for (key, (_, aggregate)), sums_BK in zip(sides.items(), sums, strict=True)}
     for i, (key, baseline_key) in used.items():

@@ -1,6 +1,6 @@
 """How far a difference moves by itself: between seeds, or between the last checkpoints of the same runs.
 
-seeds         two or more pairs: standard deviation of the seeds' differences over the root of their number (the standard error of their mean)
+seeds         two or more pairs: standard deviation of the seeds' differences over the root of their number (standard error of the mean)
 checkpoints   otherwise: standard deviation around a straight line over the last 3 to 5 checkpoints of each run, both runs together;
               what is left of the trend is in it, and what two seeds share (data order) is not: a floor, not the whole noise
 

@@ -30,6 +30,7 @@ from swallow_exp.record.status import read_status
 
 RESULT_NAME = "result.json"
 ITEMS_NAME = "items.parquet"
+STATISTICS = "stat:"
 # Columns of items.parquet and their types in Arrow; a file may lack some (results of other versions have fewer).
 ITEM_TYPES = {
     "task": "string",
@@ -55,7 +56,7 @@ ITEM_TYPES = {
 
 def statistics_column(metric: str, profile: str) -> str:
     """Column of items.parquet that holds the statistics of one metric."""
-    return f"stat:{metric}:{profile}"
+    return f"{STATISTICS}{metric}:{profile}"
 
 
 def write_result(folder: Path, result: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
@@ -276,41 +277,47 @@ def write_overlap(run: RunPaths, folder: str, entry: Mapping[str, Any], items: M
 
 
 def read_items(out: Path, record: EvaluationRecord) -> ItemStatistics:
-    """Statistics of every item behind one evaluation record, sorted by item id; only the columns that are needed are read.
+    """Statistics of every item behind one evaluation record, sorted by item id.
 
     Raises FileNotFoundError when the items are gone, ValueError when they are not a whole table with statistics of this metric.
     """
+    folder = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task)
+    column = statistics_column(record.metric, record.profile)
+    by_column = read_statistics(folder, aggregate=record.aggregate)
+    if column not in by_column:
+        raise ValueError(f"{ITEMS_NAME} has no column {column}")
+    return by_column[column]
+
+
+def read_statistics(folder: Path, *, aggregate: str = "mean") -> dict[str, ItemStatistics]:
+    """Statistics of every metric of one task, by their columns, sorted by item id; no other column is read. Raises as read_items."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    path = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task) / ITEMS_NAME
-    columns = ["item_id", "cluster", statistics_column(record.metric, record.profile)]
+    path = folder / ITEMS_NAME
     if not path.exists():
         raise FileNotFoundError(path)
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read(columns=columns, use_threads=False)
+        with pa.OSFile(str(path)) as source, pq.ParquetFile(source) as file:
+            metrics = [name for name in file.schema_arrow.names if name.startswith(STATISTICS)]
+            table = file.read(columns=["item_id", "cluster", *metrics], use_threads=False)
+            absent = [name for name in ("item_id", "cluster") if name not in table.column_names]
+            if not absent and table.num_rows:
+                table = table.take(pc.sort_indices(table["item_id"]))
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{ITEMS_NAME} cannot be read ({str(error).splitlines()[0]})") from error
-    if absent := [name for name in columns if name not in table.column_names]:
-        raise ValueError(f"{ITEMS_NAME} has no column {absent[0]}")
-    if table.num_rows == 0:
-        raise ValueError(f"{ITEMS_NAME} has no row")
-    table = table.take(pc.sort_indices(table["item_id"]))
-    return ItemStatistics(
-        item_ids=tuple(table["item_id"].to_pylist()),
-        clusters=tuple(table["cluster"].to_pylist()),
-        statistics=_as_matrix(table[columns[2]].combine_chunks()),
-        aggregate=record.aggregate,
-    )
+    if absent or not table.num_rows:
+        raise ValueError(f"{ITEMS_NAME} has no column {absent[0]}" if absent else f"{ITEMS_NAME} has no row")
+    ids, clusters = (tuple(table[name].to_pylist()) for name in ("item_id", "cluster"))
+    return {name: ItemStatistics(ids, clusters, _as_matrix(table[name].combine_chunks()), aggregate) for name in metrics}
 
 
 def _as_matrix(lists: Any) -> npt.NDArray[np.float64]:
     """A column of equally long lists -> (n, k)."""
     values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     width = len(values) // len(lists)
-    if lists.null_count or any(np.diff(np.asarray(lists.offsets)) != width):
+    if lists.null_count or (np.diff(np.asarray(lists.offsets)) != width).any():
         raise ValueError(f"{ITEMS_NAME} has statistics of different lengths")
     return np.asarray(values.reshape(len(lists), width), dtype=np.float64)
 
