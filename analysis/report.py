@@ -10,12 +10,12 @@ Reads   <out>/sweeps, <out>/runs.  Writes  <out>/reports/<name>/.  Source  paper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.claims.bootstrap import CONFIDENCE
-from analysis.claims.compare import NUM_RESAMPLES, SIGNIFICANCE, Claim, compare_contrasts
+from analysis.claims.compare import NUM_RESAMPLES, Claim, compare_contrasts
+from analysis.claims.method import method_document
 from analysis.figures.drawn import PageFigure
 from analysis.figures.study import changes_figure, learning_figure, loss_figure
 from analysis.figures.style import save_figure
@@ -29,33 +29,36 @@ from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
 
 
-def build_report(out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Path:
-    """Write the report of sweep `name` and return its index.html.
+def build_report(
+    out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0, margin: Mapping[str, float] | None = None
+) -> Path:
+    """Write the report of sweep `name` and return its index.html. margin: differences too small to matter, by unit.
 
     Raises RequestError when there is no such sweep or none of its runs has an evaluation.
     """
     study = load_study(out, name)
     paths = ReportPaths.of(out, name)
-    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed)
+    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed, margins=margin)
     method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
     tables = [comparison_table(study), *([changes_table(claims)] if claims else [])]
     health = [table for table in (health_table(study), overlap_table(study)) if table is not None]
     for table in (*tables, *health):
         write_table(table, paths)
     figures = _draw(study, claims, paths, seed)
-    write_json_atomic(paths.claims, claims_document(study, claims, method))
+    write_json_atomic(paths.claims, claims_document(study, claims, method, margin))
     write_text_atomic(paths.index, render_page(study, claims, figures, tables, method, health=health))
     return paths.index
 
 
-def claims_document(study: Study, claims: Sequence[Claim], method: Method) -> dict[str, object]:
-    """claims.json: the method, what is missing, and every contrast on every measure."""
+def claims_document(study: Study, claims: Sequence[Claim], method: Method, margin: Mapping[str, float] | None = None) -> dict[str, object]:
+    """claims.json: the method, what is missing or wrong, and every contrast on every measure."""
     return {
         "name": study.name,
         "question": study.question,
         "section": study.section,
-        "method": {**asdict(method), "confidence": CONFIDENCE, "significance": SIGNIFICANCE, "adjustment": "holm"},
+        "method": {**asdict(method), **method_document(margin)},
         "missing": [asdict(missing) for missing in study.missing],
+        "problems": [asdict(problem) for problem in study.problems],
         "claims": [asdict(claim) for claim in claims],
     }
 

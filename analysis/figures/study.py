@@ -12,7 +12,6 @@ Reads  nothing but the study and its claims.  Writes  nothing (style.save_figure
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, Interval, score_interval
+from analysis.claims.bootstrap import FloatArray, Interval, band_intervals
 from analysis.claims.compare import INCONCLUSIVE, Claim, pooled
 from analysis.figures.style import INK, MUTED, PAPER, Style, figure_style, new_figure, series_style, token_axis
 from analysis.load import Cell, Measure, Study
@@ -188,26 +187,23 @@ def learning_curve(study: Study, cell: Cell, measure: Measure, *, seed: int) -> 
 
     Only those of the test that most checkpoints of all cells were asked: others (a part of the items, other prompts) are no points of it.
     """
-    usual = usual_test(record for record in study.records if Measure.of(record) == measure)
+    usual = usual_test(study.records_of(measure))
     runs = [
         [t for t in study.checkpoints_of(run_id) if (r := study.record_of(run_id, t, measure)) and test_of(r) == usual]
         for run_id in cell.run_ids
     ]
-    points: list[tuple[float, float, float, float]] = []
+    points: list[tuple[float, float]] = []
+    units: list[FloatArray | None] = []
     for position in range(max((len(tokens) for tokens in runs), default=0)):
         have = [(run_id, tokens[position]) for run_id, tokens in zip(cell.run_ids, runs, strict=True) if position < len(tokens)]
         records = [record for run_id, t in have if (record := study.record_of(run_id, t, measure))]
         over_items = pooled(study, records)
-        low = high = float("nan")
-        score = sum(record.score for record in records) / len(records)
-        if over_items is not None:
-            score = over_items.score
-            rng = np.random.default_rng([seed, zlib.crc32(f"{cell.label}|{measure}|{position}".encode())])
-            low, high = score_interval(
-                over_items.statistics_NK, over_items.clusters, measure.aggregate, num_resamples=BAND_RESAMPLES, rng=rng
-            )
-        points.append((sum(t for _, t in have) / len(have), score, low, high))
-    tokens, scores, lows, highs = zip(*points, strict=True) if points else ((), (), (), ())
+        score = over_items.score if over_items else sum(record.score for record in records) / len(records)
+        points.append((sum(t for _, t in have) / len(have), score))
+        units.append(over_items.units_MK if over_items else None)
+    tokens, scores = zip(*points, strict=True) if points else ((), ())
+    bands = band_intervals(units, measure.aggregate, num_resamples=BAND_RESAMPLES, seed=seed)
+    lows, highs = zip(*bands, strict=True) if bands else ((), ())
     return Curve(cell.label, tokens, scores, lows, highs)
 
 

@@ -100,6 +100,8 @@ def _score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
     if not records or len({test_of(record) for record in records}) > 1:
         return None
     over_items = pooled(study, records) if len(records) > 1 else None
+    if any(study.problem_of(record) for record in records):
+        return None  # of damaged items: named as a problem, in no average
     return over_items.score if over_items else sum(record.score for record in records) / len(records)
 
 
@@ -134,5 +136,5 @@ def _best(scores: Sequence[Sequence[float | None]], measures: Sequence[Measure])
 
 
 def _item_counts(study: Study, measure: Measure) -> str:
-    counts = sorted({record.num_items for record in study.records if Measure.of(record) == measure})
+    counts = sorted({record.num_items for record in study.records_of(measure)})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"

@@ -53,6 +53,7 @@ class EvaluationRecord:
     source: str = "ours"  # ours | paper
     folder: str = ""  # of the result, where it is not the task's name (a task asked once for each profile)
     fraction: float | None = None  # share of the dataset's items that was asked; None = all
+    settings_digest: str = ""  # of how it was evaluated: batch size, dtype, device, versions; "" = not known
 
 
 @dataclass(frozen=True)
