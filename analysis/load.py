@@ -106,6 +106,8 @@ class Study:
     measures: tuple[Measure, ...]
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
+    expects: str = ""  # what was thought before the runs
+    outcome: str = ""  # what was written down after them
     _items: dict[EvaluationRecord, ItemStatistics | None] = field(default_factory=dict, repr=False)
     _index: dict[tuple[str, int, Measure], EvaluationRecord] = field(default_factory=dict, repr=False)
     _health: dict[tuple[str, int, str, str], HealthRecord] = field(default_factory=dict, repr=False)
@@ -175,6 +177,8 @@ def load_study(out: Path, name: str) -> Study:
         name=name,
         question=str(sweep.get("question") or name),
         section=str(sweep.get("section") or ""),
+        expects=str(sweep.get("expects") or ""),
+        outcome=str(sweep.get("outcome") or ""),
         baseline=dict(sweep.get("baseline") or {}),
         axes=dict(sweep.get("axes") or {}),
         cells=cells,

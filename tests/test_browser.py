@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from browser import Browser, find_chromium
 
-PAGE = """<!doctype html><html lang="en"><title>問い</title><meta name="viewport" content="width=device-width"><body style="margin:0"><button id="b">one</button><input id="i">
+PAGE = """<!doctype html><html lang="en"><title>問い</title>
+<meta name="viewport" content="width=device-width"><body style="margin:0"><button id="b">one</button><input id="i">
 <p id="low" style="margin-top:3000px">low</p><img src="absent.png" alt="">
 <script>
   document.getElementById("b").addEventListener("click", event => event.target.textContent += event.detail ? " click" : " key");
