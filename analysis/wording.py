@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.claims.bootstrap import Interval
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
+from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
 from analysis.load import Measure
 
 ABSENT = "—"
@@ -88,14 +88,36 @@ def listing(names: Sequence[str]) -> str:
 
 
 def summary(label: str, claims: Sequence[Claim]) -> str:
-    """One contrast in two sentences: what it improved, what it degraded, what cannot be told."""
-    named = {v: [c.measure for c in claims if c.verdict == v] for v in (IMPROVED, DEGRADED, INCONCLUSIVE, NOT_COMPARED)}
+    """One contrast in a few sentences: what it improved, what it degraded, what stayed the same, what cannot be told."""
+    order = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
+    named = {verdict: [claim.measure for claim in claims if claim.verdict == verdict] for verdict in order}
     parts = [f"{verdict} {listing(named[verdict])}" for verdict in (IMPROVED, DEGRADED) if named[verdict]]
     if not parts:
-        parts = ["no difference could be established" if named[INCONCLUSIVE] else "nothing could be compared"]
+        parts = ["no difference could be established" if named[INCONCLUSIVE] or named[EQUIVALENT] else "nothing could be compared"]
     sentences = [f"{label}: {' and '.join(parts)}."]
-    if named[INCONCLUSIVE]:
-        sentences.append(f"Inconclusive on {listing(named[INCONCLUSIVE])}.")
-    if named[NOT_COMPARED]:
-        sentences.append(f"Not compared: {listing(named[NOT_COMPARED])}.")
+    rest = {EQUIVALENT: "Equivalent on", INCONCLUSIVE: "Inconclusive on", NOT_COMPARED: "Not compared:"}
+    sentences += [f"{words} {listing(named[verdict])}." for verdict, words in rest.items() if named[verdict]]
     return " ".join(sentences)
+
+
+def tally(claims: Sequence[Claim]) -> str:
+    """One contrast in numbers: `Of 12 tasks: 6 improved, 1 degraded, 5 inconclusive.`"""
+    compared = [claim for claim in claims if claim.difference is not None]
+    if not compared:
+        return "Nothing could be compared yet."
+    counts = {verdict: sum(claim.verdict == verdict for claim in compared) for verdict in (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE)}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    absent = len(claims) - len(compared)
+    return f"Of {len(compared)} task{'s' * (len(compared) > 1)}: {told}" + (f"; {absent} not compared." if absent else ".")
+
+
+def cautions(claim: Claim, known: Sequence[str] = ()) -> list[str]:
+    """What to know with a claim, beyond its sentence and what is `known` already."""
+    decimals, said = decimals_of(claim), list(claim.warnings)
+    if claim.noise_floor is not None:
+        said.append(f"noise floor {plain(claim.noise_floor, decimals)}" + (f" ({claim.noise_source})" if claim.noise_source else ""))
+    if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None:
+        said.append(f"equivalent: the interval is within ±{plain(claim.equivalence_margin, decimals)}")
+    if claim.sign_agreement:
+        said.append(claim.sign_agreement)
+    return [words for words in dict.fromkeys([*said, *claim.notes]) if words not in known]

@@ -1,8 +1,8 @@
 """What a run has cost: device-hours, compute and time, from what it wrote while it ran. Measured, never estimated; unknown is None.
 
-(1) rows       train rows of the outbox, in the order they were written     -> FLOPs and device-seconds of every stretch between two rows
-(2) stalls     checkpoint rows                                              -> seconds in which training stood still
-(3) questions  result.json of every task                                    -> seconds of evaluation; results taken over from elsewhere cost nothing
+(1) rows       train rows of the outbox, in the order they were written   -> FLOPs and device-seconds of each stretch between two
+(2) stalls     checkpoint rows                                            -> seconds in which training stood still
+(3) questions  result.json of every task                                  -> seconds of evaluation; results taken over cost nothing
 
 A stretch took (model FLOPs in it) / (FLOP/s of one device in it): device-seconds, whatever the number of devices. Work that was done
 again after an interruption is counted again, as it was paid for again; what was computed between the last row and the interruption is
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -90,7 +91,7 @@ def stretches_of(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Mapping[st
 
 def _num_devices(train: list[Mapping[str, Any]], stretches: list[tuple[Mapping[str, Any], float]]) -> int | None:
     """Device-seconds / seconds, where seconds are tokens / tokens per second: the median over the stretches at the end."""
-    before = {id(row): previous for previous, row in zip(train, train[1:], strict=False)}
+    before = {id(row): previous for previous, row in pairwise(train)}
     counts = []
     for row, device_seconds in stretches[-50:]:
         tokens = float(row["trained_tokens"]) - float(before.get(id(row), {}).get("trained_tokens", 0))
