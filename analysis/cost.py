@@ -47,7 +47,7 @@ def read_costs(study: Study) -> list[RunCost]:
 
 
 def cost_table(study: Study, costs: Sequence[RunCost]) -> Table:
-    """One row a run; the last lines add up what can be added."""
+    """One row a run, in the columns that any of them has; the last line adds up what can be added."""
     cell_of = {run_id: (cell, seed) for cell in study.cells for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True)}
     rows, values = [], []
     for cost in costs:
@@ -57,14 +57,16 @@ def cost_table(study: Study, costs: Sequence[RunCost]) -> Table:
         texts = [ABSENT if value is None else text(value) for value, (_, text, _) in zip(line, COLUMNS.values(), strict=True)]
         rows.append((label, cost.device or ABSENT, *texts))
         values.append((None, None, *line))
-    totals = [ABSENT if not adds or (n := total(costs, of)) is None else text(n) for of, text, adds in COLUMNS.values()]
+    totals = ["" if not adds or (n := total(costs, of)) is None else text(n) for of, text, adds in COLUMNS.values()]
+    columns, foot = ("cell", "device", *COLUMNS), ("all runs", "", *totals)
+    used = [j for j in range(len(columns)) if j == 0 or any(row[j] != ABSENT for row in rows)]
     return Table(
         name="cost",
         caption=CAPTION,
-        columns=("cell", "device", *COLUMNS),
-        rows=tuple(rows),
-        values=tuple(values),
-        footer=(("all runs", "", *("" if text == ABSENT else text for text in totals)),) if len(costs) > 1 else (),
+        columns=tuple(columns[j] for j in used),
+        rows=tuple(tuple(row[j] for j in used) for row in rows),
+        values=tuple(tuple(line[j] for j in used) for line in values),
+        footer=(tuple(foot[j] for j in used),) if len(costs) > 1 else (),
     )
 
 
@@ -88,5 +90,6 @@ def cost_words(costs: Sequence[RunCost]) -> str:
     unknown = sum(cost.device_hours is None for cost in costs)
     notes = [f"{unknown} of {len(costs)} runs logged no rates: their hours are not in the sum."] if unknown and hours is not None else []
     notes += [f"{reused} results were taken over from a run with the same weights and cost nothing."] if reused else []
+    notes += [] if any(cost.mfu for cost in costs) else ["MFU is not known: the records have no peak for these devices and this precision."]
     notes.append("Making the data, and models that were only evaluated, are not in it; energy and carbon were not measured.")
     return f'<p>{", ".join(parts)}{named}.</p><p class="note">{" ".join(notes)}</p>'

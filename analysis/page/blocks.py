@@ -68,7 +68,7 @@ def _filters(table: Table, columns: bool) -> str:
     """Shown by the script, which does the work."""
     if len(table.rows) < MANY_ROWS and not columns:
         return ""
-    fields = [("rows", "Filter rows (every word must occur)")] + [("columns", "Filter columns by task")] * columns
+    fields = [("rows", "Filter rows")] + [("columns", "Filter tasks")] * columns
     inputs = "".join(
         f'<label class="field" for="f-{table.name}-{kind}">{escape(label)}'
         f'<input type="search" id="f-{table.name}-{kind}" data-filter="{kind}" autocomplete="off"></label>'

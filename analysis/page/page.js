@@ -173,7 +173,7 @@ function traceable(table) {
 function browse(box) {
   const data = JSON.parse(find("#flips-data").textContent), texts = data.texts;
   const comparison = find("#flip-comparison"), task = find("#flip-task"), search = find("#flip-search"), list = find("#flip-list");
-  const tabs = all("[role=tab]", box), LONG = 600;
+  const tabs = all("[role=tab]", box), LONG = 600, AT_ONCE = 8;
   const groups = () => data.groups.filter(group => group.comparison === comparison.value);
   const current = () => data.groups[Number(task.value)];
   const japanese = text => /[\u3040-\u30ff\u3400-\u9fff]/.test(text) ? { lang: "ja" } : {};
@@ -218,9 +218,19 @@ function browse(box) {
     find("#flip-won").textContent = `Won ${group.won}`;
     find("#flip-lost").textContent = `Lost ${group.lost}`;
     list.setAttribute("aria-labelledby", won ? "flip-won" : "flip-lost");
-    list.replaceChildren(...shown.map(row => entry(group, row)));
+    list.replaceChildren(...shown.slice(0, AT_ONCE).map(row => entry(group, row)));
+    const rest = shown.slice(AT_ONCE);
+    if (rest.length) {
+      const more = make("button", { type: "button", class: "more", id: "flip-more" }, `List ${rest.length} more`);
+      more.addEventListener("click", () => {
+        const entries = rest.map(row => entry(group, row));
+        more.replaceWith(...entries);
+        find("summary", entries[0]).focus();
+      });
+      list.append(more);
+    }
     const many = won ? group.won : group.lost;
-    find("#flip-told").replaceChildren(`${shown.length} of ${many} shown${words.length ? ` (${kept.length} on this page were searched)` : ""}; ` +
+    find("#flip-told").replaceChildren(`${shown.length} of ${many} listed${words.length ? ` (${kept.length} on this page were searched)` : ""}; ` +
       `all ${group.won + group.lost} that changed, of ${group.items} items, are in `, make("a", { href: group.file }, decodeURIComponent(group.file)), ".");
     find("#flip-means").textContent = won ? `Wrong: ${group.baseline}. Right: ${group.side}.` : `Right: ${group.baseline}. Wrong: ${group.side}.`;
     const beginning = find("#flip-beginning");

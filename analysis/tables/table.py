@@ -132,7 +132,7 @@ def as_html(table: Table, *, caption: bool = True, source_numbers: Mapping[Evalu
     head = "".join(f'<th scope="col"{kind}>{_breakable(column)}</th>' for kind, column in zip(kinds, table.columns, strict=True))
     body, numeric = [], _numeric(table)
     for i, (texts, values) in enumerate(zip(table.rows, table.values, strict=True)):
-        fields = [f'<th scope="row">{html.escape(texts[0])}</th>']
+        fields = [f'<th scope="row">{_breakable(texts[0])}</th>']
         for j, (text, value) in enumerate(zip(texts[1:], values[1:], strict=True), start=1):
             data = (
                 ("" if numeric[j] else f' class="text {text if text in VERDICTS else "name"}"') if value is None else f' data-value="{value!r}"'
