@@ -232,7 +232,8 @@ function browse(box) {
     const many = won ? group.won : group.lost;
     find("#flip-told").replaceChildren(`${shown.length} of ${many} listed${words.length ? ` (${kept.length} on this page were searched)` : ""}; ` +
       `all ${group.won + group.lost} that changed, of ${group.items} items, are in `, make("a", { href: group.file }, decodeURIComponent(group.file)), ".");
-    find("#flip-means").textContent = won ? `Wrong: ${group.baseline}. Right: ${group.side}.` : `Right: ${group.baseline}. Wrong: ${group.side}.`;
+    const sides = won ? `Wrong: ${group.baseline}. Right: ${group.side}.` : `Right: ${group.baseline}. Wrong: ${group.side}.`;
+    find("#flip-means").textContent = `${sides} Below each question: the gold answer, then the first one's answer → the second one's.`;
     const beginning = find("#flip-beginning");
     beginning.hidden = !group.beginning;
     find("div", beginning)?.remove();
