@@ -62,8 +62,9 @@ def gather_flips(study: Study, claims: Sequence[Claim], paths: ReportPaths) -> t
     for comparison, label, sides, record, baseline in track(wanted, "items that changed sides", len(wanted)):
         try:
             flips = list(find_flips(study.out, record, baseline))
-        except (FileNotFoundError, KeyError):
-            unread.append(f"{comparison} on {label}: the items of {record.run_id} or {baseline.run_id} are gone")
+        except (OSError, LookupError, TypeError, ValueError) as error:  # gone, or damaged in a way that only reading shows
+            what = "are gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({' '.join(str(error).split())[:80]})"
+            unread.append(f"{comparison} on {label}: items of {' or '.join(dict.fromkeys((record.run_id, baseline.run_id)))} {what}")
             continue
         name = _file_name((comparison, label), {group.name for group in groups})
         beginning = shared_beginning([flip.prompt for flip in flips])

@@ -135,7 +135,9 @@ def as_html(table: Table, *, caption: bool = True, source_numbers: Mapping[Evalu
         fields = [f'<th scope="row">{_breakable(texts[0])}</th>']
         for j, (text, value) in enumerate(zip(texts[1:], values[1:], strict=True), start=1):
             data = (
-                ("" if numeric[j] else f' class="text {text if text in VERDICTS else "name"}"') if value is None else f' data-value="{value!r}"'
+                ("" if numeric[j] else f' class="text {text if text in VERDICTS else "name"}"')
+                if value is None
+                else f' data-value="{value!r}"'
             )
             if source_numbers is not None and (i, j) in table.sources:
                 data += f' data-from="{" ".join(str(source_numbers[record]) for record in table.sources[i, j])}"'

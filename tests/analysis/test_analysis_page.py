@@ -22,7 +22,7 @@ from analysis.page.flips import BUDGET_BYTES, LONGEST_TEXT, fitting, shortened
 from analysis.page.page import Parts, render_page
 from analysis.page.verdicts import findings
 from analysis.tables.study import changes_table, comparison_table
-from analysis.wording import summary, tally
+from analysis.wording import sentence, summary, tally
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.cost import RunCost
 from swallow_exp.record.flips import Flip, find_flips
@@ -174,7 +174,7 @@ def test_items_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
     claims = compare_contrasts(study, num_resamples=200)
     groups, unread = gather_flips(study, claims, ReportPaths.of(tmp_path, "parallel"))
     assert [group.comparison for group in groups] == ["none vs its start weights"]
-    assert unread == ["mixed vs its start weights on mini_choice: the items of mixed-s0 or mixed-s0 are gone"]
+    assert unread == ["mixed vs its start weights on mini_choice: items of mixed-s0 are gone"]
 
 
 def test_seeds_have_flips_of_their_own(tmp_path: Path) -> None:
@@ -225,17 +225,15 @@ def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path)
     study = load_study(out, "parallel")
     claims = compare_contrasts(study, num_resamples=200)
     known = {"equivalence_margin": 1.0, "noise_floor": 0.4, "noise_source": "last 3 checkpoints", "p_bh": 0.2}
-    changed = replace(claims[0], verdict=EQUIVALENT, warnings=("prompts were cut",), sign_agreement="same sign at 7b and 13b", **known)
+    warned = ("prompts were cut", "one_seed: one run a side", "near_chance: none-s0 is no better than chance")
+    changed = replace(claims[0], verdict=EQUIVALENT, warnings=warned, sign_agreement="same sign at 7b and 13b", **known)
     text = findings(study, [changed, *claims[1:]])
-    for words in (
-        "1 equivalent",
-        "≈",
-        "noise floor 0.4 (last 3 checkpoints)",
-        "within ±1.0",
-        "Prompts were cut",
-        "same sign at 7b and 13b",
-    ):
-        assert words in text
+    assert "1 equivalent" in text and "≈" in text and "noise floor 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
+    assert "Prompts were cut; none-s0 is no better" in text and "same sign at 7b and 13b" in text
+    assert "one run a side" not in text and "near_chance" not in text  # the first is said once, above; codes are for claims.json
+    assert "would often go unseen here" in text
+    bare = replace(claims[0], verdict="no interval", difference_interval=None, relative_interval=None)
+    assert sentence(bare).endswith(": no interval.") and "[" not in sentence(bare) and tally([bare]) == "Of 1 task: 1 no interval."
     table = changes_table(study, [changed, *claims[1:]])
     assert {"p (BH)", "noise floor"} <= set(table.columns) and not {"p (BH)", "noise floor"} & set(changes_table(study, claims).columns)
     assert f"Equivalent on {changed.measure}." in summary("x", [changed]) and tally([changed]) == "Of 1 task: 1 equivalent."
