@@ -104,10 +104,10 @@ class Study:
     curves: pd.DataFrame
     missing: tuple[Missing, ...]
     measures: tuple[Measure, ...]
-    health: tuple[HealthRecord, ...] = ()
-    overlap: tuple[OverlapRecord, ...] = ()
     expects: str = ""  # what was thought before the runs
     outcome: str = ""  # what was written down after them
+    health: tuple[HealthRecord, ...] = ()
+    overlap: tuple[OverlapRecord, ...] = ()
     _items: dict[EvaluationRecord, ItemStatistics | None] = field(default_factory=dict, repr=False)
     _index: dict[tuple[str, int, Measure], EvaluationRecord] = field(default_factory=dict, repr=False)
     _health: dict[tuple[str, int, str, str], HealthRecord] = field(default_factory=dict, repr=False)
