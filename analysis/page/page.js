@@ -33,6 +33,7 @@ function sortable(table) {
         if (x === null || y === null) return (x === null) - (y === null);
         return (up ? 1 : -1) * (numeric ? x - y : x.localeCompare(y));
       });
+      rows.forEach(row => row.classList.remove("block"));  // blocks are in the order of the file only
       body.append(...rows);
       tell(`Sorted by ${name}, ${up ? "ascending" : "descending"}.`);
     });

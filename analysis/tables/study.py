@@ -56,6 +56,20 @@ def comparison_table(study: Study) -> Table:
     )
 
 
+def _origins(study: Study, claims: Sequence[Claim]) -> list[dict[str, tuple[EvaluationRecord, ...]]]:
+    """For each claim: column -> the evaluations behind its number, those of the baseline first."""
+    measures = {(m.task, m.metric, m.profile): m for m in study.measures}
+    found = []
+    for claim in claims:
+        measure = measures[claim.task, claim.metric, claim.profile]
+        sides = ((claim.baseline_run_ids, claim.baseline_trained_tokens), (claim.run_ids, claim.trained_tokens))
+        theirs, ours = (
+            tuple(record for r, t in zip(runs, tokens, strict=True) if (record := study.record_of(r, t, measure))) for runs, tokens in sides
+        )
+        found.append({"baseline": theirs, "score": ours, **dict.fromkeys(CHANGES[5:], theirs + ours)})
+    return found
+
+
 def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
     """Every contrast on every measure; p after Benjamini and Hochberg, and the noise floor, where any claim has them."""
     rows, values = [], []
@@ -91,20 +105,6 @@ def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
             (i, place): of for i, by_column in enumerate(origins) for place, j in enumerate(used) if (of := by_column.get(CHANGES[j]))
         },
     )
-
-
-def _origins(study: Study, claims: Sequence[Claim]) -> list[dict[str, tuple[EvaluationRecord, ...]]]:
-    """For each claim: column -> the evaluations behind its number, those of the baseline first."""
-    measures = {(m.task, m.metric, m.profile): m for m in study.measures}
-    found = []
-    for claim in claims:
-        measure = measures[claim.task, claim.metric, claim.profile]
-        sides = ((claim.baseline_run_ids, claim.baseline_trained_tokens), (claim.run_ids, claim.trained_tokens))
-        theirs, ours = (
-            tuple(record for r, t in zip(runs, tokens, strict=True) if (record := study.record_of(r, t, measure))) for runs, tokens in sides
-        )
-        found.append({"baseline": theirs, "score": ours, **dict.fromkeys(CHANGES[5:], theirs + ours)})
-    return found
 
 
 def _finals(study: Study, cell: Cell) -> list[tuple[str, int]]:
