@@ -107,6 +107,8 @@ class Study:
     curves: pd.DataFrame
     missing: tuple[Missing, ...]
     measures: tuple[Measure, ...]
+    expects: str = ""  # what was thought before the runs
+    outcome: str = ""  # what was written down after them
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
     broken: tuple[Problem, ...] = ()  # seen on loading; `problems` has those of items too
@@ -203,6 +205,8 @@ def load_study(out: Path, name: str) -> Study:
         name=name,
         question=str(sweep.get("question") or name),
         section=str(sweep.get("section") or ""),
+        expects=str(sweep.get("expects") or ""),
+        outcome=str(sweep.get("outcome") or ""),
         baseline=dict(sweep.get("baseline") or {}),
         axes=dict(sweep.get("axes") or {}),
         cells=cells,

@@ -20,6 +20,11 @@ from analysis.wording import ABSENT, decimals_of, difference_text, p_text, plain
 if TYPE_CHECKING:
     from swallow_exp.record.schema import EvaluationRecord
 
+CHANGES = (
+    "contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "p (BH)", "noise floor", "items",
+)  # fmt: skip
+SOMETIMES = ("p (BH)", "noise floor")  # columns that are left out where no claim has them
+
 
 def comparison_table(study: Study) -> Table:
     """Cells by measures at the last evaluated checkpoint; rows for the weights before training come first."""
@@ -47,11 +52,26 @@ def comparison_table(study: Study) -> Table:
             ("metric", *(m.metric for m in study.measures)),
             ("items", *(_item_counts(study, m) for m in study.measures)),
         ),
+        sources={(i, j): tuple(records) for i, (_, line) in enumerate(labelled) for j, records in enumerate(line, start=1) if records},
     )
 
 
-def changes_table(claims: Sequence[Claim]) -> Table:
-    """Every contrast on every measure."""
+def _origins(study: Study, claims: Sequence[Claim]) -> list[dict[str, tuple[EvaluationRecord, ...]]]:
+    """For each claim: column -> the evaluations behind its number, those of the baseline first."""
+    measures = {(m.task, m.metric, m.profile): m for m in study.measures}
+    found = []
+    for claim in claims:
+        measure = measures[claim.task, claim.metric, claim.profile]
+        sides = ((claim.baseline_run_ids, claim.baseline_trained_tokens), (claim.run_ids, claim.trained_tokens))
+        theirs, ours = (
+            tuple(record for r, t in zip(runs, tokens, strict=True) if (record := study.record_of(r, t, measure))) for runs, tokens in sides
+        )
+        found.append({"baseline": theirs, "score": ours, **dict.fromkeys(CHANGES[5:], theirs + ours)})
+    return found
+
+
+def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
+    """Every contrast on every measure; p after Benjamini and Hochberg, and the noise floor, where any claim has them."""
     rows, values = [], []
     for claim in claims:
         decimals = decimals_of(claim)
@@ -65,17 +85,25 @@ def changes_table(claims: Sequence[Claim]) -> Table:
                 difference_text(claim, unit=False),
                 relative_text(claim),
                 ABSENT if claim.p_holm is None else p_text(claim.p_holm),
+                ABSENT if claim.p_bh is None else p_text(claim.p_bh),
+                ABSENT if claim.noise_floor is None else plain(claim.noise_floor, decimals),
                 ABSENT if claim.num_items is None else f"{claim.num_items}",
             )
         )
         count = None if claim.num_items is None else float(claim.num_items)
-        values.append((None, None, None, claim.baseline_score, claim.score, claim.difference, claim.relative_change, claim.p_holm, count))
+        scores = (claim.baseline_score, claim.score, claim.difference, claim.relative_change)
+        values.append((None, None, None, *scores, claim.p_holm, claim.p_bh, claim.noise_floor, count))
+    used = [j for j, name in enumerate(CHANGES) if name not in SOMETIMES or any(line[j] is not None for line in values)]
+    origins = _origins(study, claims)
     return Table(
         name="changes",
         caption="Differences on the same items with paired 95% intervals; p adjusted (Holm) over all rows of this table.",
-        columns=("contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "items"),
-        rows=tuple(rows),
-        values=tuple(values),
+        columns=tuple(CHANGES[j] for j in used),
+        rows=tuple(tuple(row[j] for j in used) for row in rows),
+        values=tuple(tuple(line[j] for j in used) for line in values),
+        sources={
+            (i, place): of for i, by_column in enumerate(origins) for place, j in enumerate(used) if (of := by_column.get(CHANGES[j]))
+        },
     )
 
 

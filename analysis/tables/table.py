@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import html
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED
+from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED
 from analysis.wording import ABSENT
 from swallow_exp.artefact.files import write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
@@ -20,15 +21,20 @@ from swallow_exp.artefact.paths import ReportPaths
 if TYPE_CHECKING:
     import pandas as pd
 
+    from swallow_exp.record.schema import EvaluationRecord
+
 OTHER_TEST = "‡"
-VERDICTS = (IMPROVED, DEGRADED, INCONCLUSIVE, NOT_COMPARED)
+VERDICTS = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
 # Unicode that LaTeX's default fonts lack.
 LATEX_SIGNS = {OTHER_TEST: r"$\ddagger$", ABSENT: "---", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text as printed, the number behind each field (None: no number or nothing there), and which fields are the best."""
+    """Text as printed, the number behind each field (None: no number or nothing there), and which fields are the best.
+
+    sources: (row, column) -> the evaluations the number is made of, those of the baseline first.
+    """
 
     name: str
     caption: str
@@ -37,6 +43,7 @@ class Table:
     values: tuple[tuple[float | None, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
     footer: tuple[tuple[str, ...], ...] = ()
+    sources: Mapping[tuple[int, int], tuple[EvaluationRecord, ...]] = field(default_factory=dict)
 
 
 def write_table(table: Table, paths: ReportPaths) -> None:
@@ -116,18 +123,25 @@ def _breakable(name: str) -> str:
     return html.escape(name).replace("_", "_<wbr>").replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")
 
 
-def as_html(table: Table, *, caption: bool = True) -> str:
-    """A plain semantic table; numbers carry their unrounded value for sorting. Without a caption it has a label for screen readers."""
+def as_html(table: Table, *, caption: bool = True, source_numbers: Mapping[EvaluationRecord, int] | None = None) -> str:
+    """A plain semantic table; numbers carry their unrounded value for sorting. Without a caption it has a label for screen readers.
+
+    source_numbers: what a field with sources carries for each of them (`data-from`), where there is a list they are numbers of.
+    """
     kinds = ["" if numeric else ' class="text"' for numeric in _numeric(table)]
     head = "".join(f'<th scope="col"{kind}>{_breakable(column)}</th>' for kind, column in zip(kinds, table.columns, strict=True))
     body, numeric = [], _numeric(table)
     for i, (texts, values) in enumerate(zip(table.rows, table.values, strict=True)):
-        fields = [f'<th scope="row">{html.escape(texts[0])}</th>']
+        fields = [f'<th scope="row">{_breakable(texts[0])}</th>']
         for j, (text, value) in enumerate(zip(texts[1:], values[1:], strict=True), start=1):
             data = (
-                ("" if numeric[j] else f' class="text {text if text in VERDICTS else ""}"') if value is None else f' data-value="{value!r}"'
+                ("" if numeric[j] else f' class="text {text if text in VERDICTS else "name"}"')
+                if value is None
+                else f' data-value="{value!r}"'
             )
-            shown = html.escape(text)
+            if source_numbers is not None and (i, j) in table.sources:
+                data += f' data-from="{" ".join(str(source_numbers[record]) for record in table.sources[i, j])}"'
+            shown = html.escape(text) if numeric[j] else _breakable(text)
             fields.append(f"<td{data}>{f'<strong>{shown}</strong>' if (i, j) in table.best else shown}</td>")
         body.append(f"<tr>{''.join(fields)}</tr>")
     feet = [

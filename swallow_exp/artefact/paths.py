@@ -220,3 +220,12 @@ class ReportPaths:
     def figure(self, name: str, suffix: str) -> Path:
         """One figure in one format (svg, pdf, png)."""
         return self.folder / "figures" / f"{name}.{suffix}"
+
+    def flips(self, name: str) -> Path:
+        """Items that changed sides in one comparison on one task, one JSON object a line."""
+        return self.folder / "flips" / f"{name}.jsonl"
+
+    @property
+    def flip_beginnings(self) -> Path:
+        """Name of a flips file -> the text that comes before every `prompt_end` in it."""
+        return self.folder / "flips" / "beginnings.json"

@@ -109,7 +109,7 @@ def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> No
     assert page.count("jsquad could not be asked") == 1 and f"<strong>every cell</strong>: jsquad could not be asked: {REASON}" in page
     assert "<strong>mixed</strong>: xlsum could not be asked" in page and "2 tasks could not be asked" in page
     assert {p.name for p in (out / "reports/parallel/tables").glob("*.csv")} == {
-        f"{t}.csv" for t in ("comparison", "changes", "health", "overlap")
+        f"{t}.csv" for t in ("comparison", "changes", "flips", "health", "overlap", "cost", "runs", "provenance")
     }
     missing = json.loads((out / "reports/parallel/claims.json").read_text(encoding="utf-8"))["missing"]
     assert {"label": "every cell", "run_id": "", "reason": f"jsquad could not be asked: {REASON}"} in missing
