@@ -166,9 +166,9 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
     legend = legend_inches([look.label for look in shown.values()]) + 0.25
     free = MOST_INCHES - legend - PANEL_INCHES * len(rows) - ROW_GAP_INCHES * sum(tallest)
     row_inches = max(0.085, min(ROW_INCHES, free / (len(shown) * sum(tallest))))
-    heights = [PANEL_INCHES + (row_inches * len(shown) + ROW_GAP_INCHES) * count for count in tallest]
+    heights = [(row_inches * len(shown) + ROW_GAP_INCHES) * count for count in tallest]
     with figure_style():
-        figure = new_figure(sum(heights) + legend)
+        figure = new_figure(sum(heights) + PANEL_INCHES * len(rows) + legend)
         grid = figure.add_gridspec(len(rows), max(len(columns), 1), height_ratios=heights)
         for index, row in enumerate(rows):
             for language, panel in row.items():
@@ -177,7 +177,7 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
                 mine = [claim for claim in claims if language_of(claim.task) == language]
                 draw_panel(axes, panel, mine, shown, bars=True, row_inches=row_inches, num_rows=tallest[index])
                 axes.set_title(language if panel.title == SCORES else f"{language}: {panel.title.lower()}")
-                axes.set_xlabel(panel.axis.removesuffix(", higher is better").removesuffix("; axis of its own"))
+                axes.set_xlabel(panel.axis.removesuffix("; axis of its own").removesuffix(", higher is better"))
         bar_legend(figure, list(shown.values()))
     return figure
 

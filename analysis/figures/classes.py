@@ -104,11 +104,10 @@ def classes_figure(answers: Sequence[Answers]) -> Figure | None:
         figure = new_figure(rows * (0.55 + 0.2 * (len(cells) + 1)) + legend_inches(list(looks)) + 0.15)
         for index, one in enumerate(answers):
             axes = figure.add_subplot(rows, columns, index + 1)
-            bars = {GOLD: one.gold} | {
-                label: {**counts.predicted, NO_LABEL: counts.invalid} for label in cells if (counts := one.of_cell.get(label))
-            }
-            for row, counts in enumerate(bars.values()):
-                _draw_shares(axes, row, counts, looks)
+            answered = {label: one.of_cell[label] for label in cells if label in one.of_cell}
+            bars = {GOLD: one.gold} | {label: {**c.predicted, NO_LABEL: c.invalid} for label, c in answered.items()}
+            for row, shares in enumerate(bars.values()):
+                _draw_shares(axes, row, shares, looks)
             axes.set_yticks(range(len(bars)), list(bars))
             axes.set_ylim(len(cells) + 0.5, -0.5)
             axes.set_title(f"{short_name(one.task)} ({len(one.gold)} classes, {sum(one.gold.values()):,} items)")

@@ -31,7 +31,7 @@ from swallow_exp.record.contrast import compare_runs
 from swallow_exp.record.schema import EvaluationRecord
 
 RESAMPLES = 2_000
-BETWEEN = "between two checkpoints: on a straight line between their items"
+BETWEEN = "a side that is between two of its checkpoints, on a straight line between their item scores"
 Side = list[tuple[float, EvaluationRecord]]  # checkpoints and their shares, which sum to 1
 
 

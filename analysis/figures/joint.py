@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from analysis.figures.axes import TOKENS
 from analysis.figures.gains import Results
 from analysis.figures.series import by_size
-from analysis.figures.style import INK, MUTED, PAPER, SERIES, figure_style, new_figure
+from analysis.figures.style import INK, MUTED, PAPER, SERIES, WIDTH_INCHES, figure_style, new_figure
 from analysis.figures.tasks import JOINT_FIRST, scored_measures
 from analysis.load import Measure, Study
 
@@ -82,46 +82,46 @@ def _joint(cell: str, scores_N2: npt.NDArray[np.float64]) -> Joint:
     return Joint(cell, counts, int((after > before).sum()), int((after < before).sum()))
 
 
-def joint_figure(joints: Sequence[Joint], unit: str) -> Figure | None:
-    """One panel a cell, at most MOST_PANELS. unit: what an item's score is, in words."""
+def joint_figure(joints: Sequence[Joint]) -> Figure | None:
+    """One panel a cell, at most MOST_PANELS."""
     shown = joints[:MOST_PANELS]
     if not shown:
         return None
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
+    most = COLUMNS if any(len(joint.counts) > 2 for joint in shown) else COLUMNS + 1
+    rows = -(-len(shown) // most)
+    columns = -(-len(shown) // rows)
     with figure_style():
-        figure = new_figure(2.75 * rows if columns == COLUMNS else 3.4)
+        figure = new_figure((min(WIDTH_INCHES / columns, 3.4) + 0.25) * rows)
         for index, joint in enumerate(shown):
-            panel = figure.add_gridspec(rows, columns)[index // columns, index % columns]
-            grid = panel.subgridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 4), wspace=0.02, hspace=0.02)
-            _draw_joint(figure, grid, joint, unit)
+            axes = figure.add_subplot(rows, columns, index + 1)
+            _draw_joint(axes, joint)
+            axes.set_ylabel("after training" if index % columns == 0 else "")
     return figure
 
 
-def _draw_joint(figure: Figure, grid: Any, joint: Joint, unit: str) -> None:
-    axes = figure.add_subplot(grid[1, 0])
-    above = figure.add_subplot(grid[0, 0], sharex=axes)
-    right = figure.add_subplot(grid[1, 1], sharey=axes)
-    bins = len(joint.counts)
+def _draw_joint(axes: Axes, joint: Joint) -> None:
+    bins, places = len(joint.counts), (np.arange(len(joint.counts)) + 0.5) / len(joint.counts)
     _draw_squares(axes, joint.counts)
-    places = (np.arange(bins) + 0.5) / bins
-    above.bar(places, joint.counts.sum(axis=1), width=0.9 / bins, color=MUTED)
-    right.barh(places, joint.counts.sum(axis=0), height=0.9 / bins, color=MUTED)
-    for marginal, hidden in ((above, "x"), (right, "y")):
-        marginal.tick_params(axis=hidden, labelbottom=False, labelleft=False, length=0)
-        marginal.tick_params(axis="y" if hidden == "x" else "x", labelsize=6.5)
-        marginal.locator_params(axis="y" if hidden == "x" else "x", nbins=2)
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (2, 2)))
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"{unit} at token 0", ylabel="after training")
-    ticks = [0.25, 0.75] if bins == 2 else [0.0, 0.5, 1.0]
-    words = ["wrong", "right"] if bins == 2 else ["0", "0.5", "1"]
+    if bins > 2:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (2, 2)))
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="token 0", box_aspect=1)
+    ticks, words = ([0.25, 0.75], ["wrong", "right"]) if bins == 2 else ([0.0, 0.5, 1.0], ["0", "0.5", "1"])
     axes.set_xticks(ticks, words)
-    axes.set_yticks(ticks, words)
+    axes.set_yticks(ticks, words, rotation=90 if bins == 2 else 0, va="center")
     axes.grid(visible=False)
+    above, right = axes.inset_axes((0.0, 1.03, 1.0, 0.18)), axes.inset_axes((1.03, 0.0, 0.18, 1.0))
+    above.bar(places, joint.counts.sum(axis=1), width=0.86 / bins, color=MUTED)
+    right.barh(places, joint.counts.sum(axis=0), height=0.86 / bins, color=MUTED)
+    above.set(xlim=(0, 1), xticks=[])
+    right.set(ylim=(0, 1), yticks=[])
+    for counted, marginal in ((above.yaxis, above), (right.xaxis, right)):
+        counted.set_ticks([int(joint.counts.sum(axis=1 if marginal is above else 0).max())])
+        marginal.tick_params(labelsize=6, length=2)
+        marginal.grid(visible=False)
     n = joint.num_items
     above.set_title(f"{joint.cell}\n", fontsize=8.5)
     above.text(
-        0, 1.06, f"better {joint.better / n:.0%}, worse {joint.worse / n:.0%} of {n:,}", transform=above.transAxes, fontsize=7.5, color=INK
+        0, 1.08, f"better {joint.better / n:.0%}, worse {joint.worse / n:.0%} of {n:,}", transform=above.transAxes, fontsize=7, color=INK
     )
 
 

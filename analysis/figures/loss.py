@@ -28,6 +28,7 @@ SMOOTHING_WINDOWS = 60
 MOST_POINTS = 600  # of a loss curve; more would only make the files larger
 INSTRUCTION = "translation_instruction"  # the one format with text that is read without being trained on
 MARKERS_ON_A_LINE = 6
+FIRST_STEPS = 0.04  # of a run: where they are much higher than the rest, they leave the top of the axis
 
 
 def smoothed(values_S: FloatArray) -> FloatArray:
@@ -60,6 +61,7 @@ def loss_figure(study: Study, progress: Progress = TOKENS) -> Figure | None:
         return None
     looks = cell_series(study)
     drawn = [looks[label] for label in labels if label in set(rows["cell"])]
+    later = []
     with figure_style():
         figure = new_figure(2.75 + legend_inches([look.label for look in drawn]))
         axes = figure.add_subplot()
@@ -70,10 +72,12 @@ def loss_figure(study: Study, progress: Progress = TOKENS) -> Figure | None:
             if progress != TOKENS:  # tokens per byte of the whole run: one vocabulary, one mixture
                 loss = loss / log(2) * tokens[-1] / float(mine["text_bytes"].iloc[-1])
             shown = np.unique(np.linspace(0, len(places) - 1, num=min(len(places), MOST_POINTS)).astype(int))
+            smooth = smoothed(loss)
+            later.append(float(smooth[int(FIRST_STEPS * (len(smooth) - 1)) :].max()))
             axes.plot(places[shown], loss[shown], color=look.color, alpha=0.22, linewidth=0.6)
             axes.plot(
                 places[shown],
-                smoothed(loss)[shown],
+                smooth[shown],
                 color=look.color,
                 linewidth=1.4,
                 linestyle=look.dashes,
@@ -85,5 +89,8 @@ def loss_figure(study: Study, progress: Progress = TOKENS) -> Figure | None:
         axes.set_xlabel(progress.label)
         axes.set_ylabel("training loss (nats per token)" if progress == TOKENS else "training loss (bits per byte of text)")
         progress_axis(axes, progress)
+        top = 1.15 * max(later)
+        if axes.get_ylim()[1] > 1.5 * top:
+            axes.set_ylim(top=top)
         line_legend(figure, drawn)
     return figure

@@ -81,8 +81,9 @@ def by_size(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """As many columns as fit the width at about 0.075 inches a letter."""
-    return max(1, min(len(labels), int((WIDTH_INCHES - 0.2) / (0.45 + 0.075 * max(len(label) for label in labels)))))
+    """As many columns as fit the width at about 0.07 inches a letter, and no more than its rows need."""
+    fit = max(1, int((WIDTH_INCHES - 0.2) / (0.6 + 0.07 * max(len(label) for label in labels))))
+    return -(-len(labels) // -(-len(labels) // fit))
 
 
 def legend_inches(labels: Sequence[str]) -> float:

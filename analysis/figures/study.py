@@ -42,9 +42,9 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
     compared = {claim.contrast for claim in claims if claim.difference is not None}
     looks = contrast_series(study, [contrast for contrast in study.contrasts if contrast.label in compared])
     row = ROW_INCHES * len(looks) + ROW_GAP_INCHES
-    heights = [PANEL_INCHES + row * len(panel.measures) for panel in panels]
+    heights = [row * len(panel.measures) for panel in panels]
     with figure_style():
-        figure = new_figure(sum(heights) + 0.25 + legend_inches(list(looks)))
+        figure = new_figure(sum(heights) + PANEL_INCHES * len(panels) + 0.25 + legend_inches(list(looks)))
         grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
         for index, panel in enumerate(panels):
             draw_panel(figure.add_subplot(grid[index]), panel, claims, looks)
