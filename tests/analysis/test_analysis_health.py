@@ -11,7 +11,7 @@ import pytest
 from synthetic_study import BUDGET, item_statistics, write_run, write_sweep, write_task
 
 from analysis.claims.compare import compare_contrasts
-from analysis.figures.study import learning_curve
+from analysis.figures.curves import curve_of
 from analysis.health import health_table, overlap_table, worries
 from analysis.load import load_study
 from analysis.report import build_report
@@ -149,7 +149,7 @@ def test_results_of_other_tests_are_refused_by_name_and_marked(out: Path) -> Non
     marked = [row[0] for row in table.rows if row[column].endswith("‡")]
     assert marked == ["mixed"] and "‡" in table.caption and not any(i == len(table.rows) - 1 and j == column for i, j in table.best)
     measure = next(m for m in study.measures if m.task == "mini_choice")
-    ends = [learning_curve(study, cell, measure, seed=0).tokens[-1] for cell in study.cells]
+    ends = [curve_of(study, cell, [measure], seed=0).places[-1] for cell in study.cells]
     assert ends == [BUDGET, BUDGET // 2]  # the point of the other test is no point of this curve
 
 
