@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 OTHER_TEST = "‡"
 VERDICTS = (IMPROVED, DEGRADED, INCONCLUSIVE, NOT_COMPARED)
 # Unicode that LaTeX's default fonts lack.
-LATEX_SIGNS = {OTHER_TEST: r"$\ddagger$", ABSENT: "---", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+LATEX_SIGNS = {
+    OTHER_TEST: r"$\ddagger$",
+    ABSENT: "---",
+    "−": "$-$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
+    "×": r"$\times$",
+    "✓": r"$\surd$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+}
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True))
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Table:
     values: tuple[tuple[float | None, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
     footer: tuple[tuple[str, ...], ...] = ()
+    rules: frozenset[int] = frozenset()  # rows that a line stands above: blocks of the table
 
 
 def write_table(table: Table, paths: ReportPaths) -> None:
@@ -95,13 +109,14 @@ def as_latex(table: Table) -> str:
         label=f"tab:{table.name}",
         position_float="centering",
     )
-    if table.footer:
-        lines = text.splitlines()
-        lines.insert(next(i for i, line in enumerate(lines) if line.startswith("\\bottomrule")) - len(table.footer), "\\midrule")
-        text = "\n".join(lines) + "\n"
+    lines = text.splitlines()
+    body = next(i for i, line in enumerate(lines) if line.startswith("\\midrule")) + 1  # one line a row
+    for row in sorted({*table.rules, *([len(table.rows)] if table.footer else [])}, reverse=True):
+        lines.insert(body + row, "\\midrule")
+    text = "\n".join(lines) + "\n"
     for sign, command in LATEX_SIGNS.items():
         text = text.replace(sign, command)
-    return text
+    return re.sub(f"[{''.join(SUPERSCRIPTS)}]+", lambda run: f"$^{{{''.join(SUPERSCRIPTS[sign] for sign in run[0])}}}$", text)
 
 
 def _latex_text(text: str) -> str:
@@ -114,6 +129,20 @@ def _latex_text(text: str) -> str:
 def _breakable(name: str) -> str:
     """Long names may break after an underscore; the arrow stays with the last part."""
     return html.escape(name).replace("_", "_<wbr>").replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")
+
+
+def as_text(table: Table) -> str:
+    """For a terminal: columns padded, the best value with a star, blocks apart."""
+    marked = [[f"{t}*" if (i, j) in table.best else t for j, t in enumerate(row)] for i, row in enumerate(table.rows)]
+    lines = [list(table.columns), *marked, *(list(row) for row in table.footer)]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(table.columns))]
+    aligned = [
+        "  ".join(t.rjust(w) if numeric else t.ljust(w) for t, w, numeric in zip(line, widths, _numeric(table), strict=True)).rstrip()
+        for line in lines
+    ]
+    for row in sorted({0, *table.rules}, reverse=True):
+        aligned.insert(1 + row, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join(aligned)
 
 
 def as_html(table: Table, *, caption: bool = True) -> str:
@@ -129,7 +158,8 @@ def as_html(table: Table, *, caption: bool = True) -> str:
             )
             shown = html.escape(text)
             fields.append(f"<td{data}>{f'<strong>{shown}</strong>' if (i, j) in table.best else shown}</td>")
-        body.append(f"<tr>{''.join(fields)}</tr>")
+        start = '<tr class="block">' if i in table.rules else "<tr>"
+        body.append(f"{start}{''.join(fields)}</tr>")
     feet = [
         f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(text)}</td>" for text in row[1:])}</tr>'
         for row in table.footer
