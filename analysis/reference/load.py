@@ -100,8 +100,8 @@ class Stated:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    with (files("analysis.reference") / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+    text = (files("analysis.reference") / f"{name}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 @cache
@@ -250,7 +250,9 @@ def layout_rows() -> list[LayoutRow]:
     return [
         LayoutRow(
             row["size"],
-            *(int(row[f"{kind}_parallel"]) for kind in ("data", "tensor", "pipeline")),
+            int(row["data_parallel"]),
+            int(row["tensor_parallel"]),
+            int(row["pipeline_parallel"]),
             row["sequence_parallel"] == YES,
             row["distributed_optimizer"] == YES,
         )
