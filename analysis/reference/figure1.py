@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analysis.figures.drawn import PageFigure
 from analysis.figures.style import INK, SERIES, figure_style, new_figure, save_figure
 from analysis.reference.load import PaperTask, tasks_of
-from analysis.reference.statements import SIZES, relative_changes
+from analysis.reference.statement import SIZES, relative_changes
 from analysis.wording import signed
 from swallow_exp.artefact.paths import ReportPaths
 

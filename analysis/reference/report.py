@@ -21,7 +21,8 @@ from analysis.page.assets import STYLE
 from analysis.page.page import inline_svg
 from analysis.reference.figure1 import draw_figure1
 from analysis.reference.load import PAPER
-from analysis.reference.statements import Statement, paper_statements
+from analysis.reference.statement import Statement, place_of, statements_summary
+from analysis.reference.statements import paper_statements
 from analysis.reference.tables import published_tables
 from analysis.tables.table import Table, as_html, write_table
 from swallow_exp.artefact.errors import RequestError
@@ -50,11 +51,7 @@ def build_paper_report(out: Path) -> Path:
 
 def render_page(statements: Sequence[Statement], figure: PageFigure, tables: Sequence[Table]) -> str:
     """One page that fetches nothing."""
-    counts = {kind: sum(s.holds is kind for s in statements) for kind in KINDS}
-    told = (
-        f"<p>{len(statements)} statements of the text were held against the tables: {counts[True]} fall out, {counts[False]} do not, "
-        f"{counts[None]} cannot be computed because the values behind their figures are not printed.</p>"
-    )
+    told = f"<p>{statements_summary(statements)}.</p>"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -71,7 +68,7 @@ def render_page(statements: Sequence[Statement], figure: PageFigure, tables: Seq
 
 EXTRA_STYLE = """
 table.statements td,table.statements th{text-align:left;white-space:normal;vertical-align:top}
-table.statements th:first-child{min-width:5.5rem}
+table.statements th:first-child{min-width:6.5rem}
 table.statements td:last-child{white-space:nowrap}
 tr.block>*{border-top:1.5px solid var(--muted)!important}
 .card[id]{scroll-margin-top:1rem}
@@ -89,10 +86,10 @@ def _statements(statements: Sequence[Statement]) -> str:
     for statement in sorted(statements, key=lambda s: order[s.holds]):
         words, kind, sign = KINDS[statement.holds]
         rows.append(
-            f'<tr><th scope="row">{escape(statement.section)}</th><td>{escape(statement.says)}</td><td>{escape(statement.found)}</td>'
+            f'<tr><th scope="row">{escape(place_of(statement))}</th><td>{escape(statement.says)}</td><td>{escape(statement.found)}</td>'
             f'<td class="text {kind}"><span aria-hidden="true">{sign}</span> {words}</td></tr>'
         )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("section", "the text says", "computed from the tables", "verdict"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("where", "the text says", "computed from the tables", "verdict"))
     return (
         '<div class="card"><div class="scroll" tabindex="0" role="region" aria-label="Table: statements">'
         '<table class="statements" aria-label="Statements of the text and what the tables say">'

@@ -1,15 +1,12 @@
 """What the paper's text says of its numbers, computed from its tables: what falls out, what does not, what nobody can compute.
 
-A range `36–63%` falls out when the lowest and the highest computed value print as its two ends, in the digits the text uses.
-`up to N` when the highest does; `less than N` when every value is; `about N` when every value prints as N.
 Reads   analysis/reference/*.csv.  Writes  nothing.  Source  paper text, Tables 1-10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from analysis.reference.load import (
     Stated,
@@ -24,28 +21,12 @@ from analysis.reference.load import (
     tasks_of,
     throughput_rows,
 )
+from analysis.reference.statement import SIZES, Statement, has_ends, printed, relative_changes, spread, stated
 from analysis.tables.paper_rows import score_row
 from analysis.tables.paper_scores import other_average
 from analysis.wording import listing, plain, signed
 
-SIZES = ("7b", "13b", "70b")
 JAPANESE, ENGLISH = "Japanese", "English"
-
-
-@dataclass(frozen=True)
-class Statement:
-    """holds: None where no published number lets anyone compute it."""
-
-    key: str
-    section: str
-    says: str
-    found: str
-    holds: bool | None
-
-    @property
-    def verdict(self) -> str:
-        """In words."""
-        return "cannot be computed" if self.holds is None else "falls out" if self.holds else "does not fall out"
 
 
 def paper_statements() -> list[Statement]:
@@ -57,42 +38,6 @@ def paper_statements() -> list[Statement]:
         *_without_numbers(),
         *_training(),
     ]
-
-
-def statement_line(statement: Statement) -> str:
-    """One line for a terminal."""
-    sign = {True: "ok", False: "NO", None: "--"}[statement.holds]
-    section = statement.section if not statement.section[0].isdigit() else f"section {statement.section}"
-    return f"{sign}  {section}: {statement.says} | {statement.found}"
-
-
-def relative_changes(tasks: Iterable[str]) -> dict[tuple[str, str], float]:
-    """(task, size) -> (Swallow - Llama 2) / Llama 2 in %, from Table 4."""
-    scores = paper_scores()
-    return {(task, size): 100 * (scores[f"swallow_{size}", task] / scores[f"llama2_{size}", task] - 1) for task in tasks for size in SIZES}
-
-
-def printed(value: float, like: str) -> Decimal:
-    """Rounded half up to as many decimals as `like` has."""
-    step = Decimal(1).scaleb(-len(like.partition(".")[2]))
-    return Decimal(repr(round(value, 9))).quantize(step, rounding=ROUND_HALF_UP)
-
-
-def _ends(number: Stated, values: Sequence[float]) -> bool:
-    """Lowest and highest value against a range, or the highest against one number."""
-    low, _, high = number.text.partition("–")
-    if not high:
-        return printed(max(values), low) == Decimal(low)
-    return printed(min(values), low) == Decimal(low) and printed(max(values), high) == Decimal(high)
-
-
-def _range(values: Sequence[float], unit: str = "%", decimals: int = 1) -> str:
-    space = "" if unit == "%" else " "
-    return f"{signed(min(values), decimals)} to {signed(max(values), decimals)}{space}{unit}"
-
-
-def _statement(key: str, says: str, found: str, holds: bool | None) -> Statement:
-    return Statement(key, read_numbers()[key].section, says, found, holds)
 
 
 def _introduction() -> list[Statement]:
@@ -116,20 +61,20 @@ def _introduction() -> list[Statement]:
             f"{up} of {len(changes)} up; not {down} (assumed: almost all are three quarters)",
             up >= 0.75 * len(changes),
         ),
-        _statement(
+        stated(
             "token_share",
             "56.2% fewer tokens make generation up to 78% more efficient",
             f"{share}% fewer would be {signed(100 / (1 - share / 100) - 100, 1)}%; tokens that fall to {share}% "
             f"(by {100 - share:.1f}%) are {signed(1e4 / share - 100, 1)}%: the {share}% must be what is left",
             printed(100 / (1 - share / 100) - 100, "78") == Decimal(str(int(gain))),
         ),
-        _statement(
+        stated(
             "figure1_japanese_gain",
             "Japanese tasks improve by up to about 70%",
             f"{highest}: about {round(changes[top], -1):.0f} in tens, and 75 in 4.1",
             round(changes[top], -1) == tens,
         ),
-        *(_statement(key, says, f"{found} in Tables 2 and 3", found == numbers[key].value) for key, (says, found) in counts.items()),
+        *(stated(key, says, f"{found} in Tables 2 and 3", found == numbers[key].value) for key, (says, found) in counts.items()),
     ]
 
 
@@ -145,7 +90,7 @@ def _effects() -> list[Statement]:
 
     def change(key: str, says: str, tasks: Sequence[str], holds: Callable[[Stated, list[float]], bool], *, loss: bool = False) -> Statement:
         values = list(relative_changes(tasks).values())
-        return _statement(key, says, _range(values), holds(numbers[key], [-v for v in values] if loss else values))
+        return stated(key, says, spread(values), holds(numbers[key], [-v for v in values] if loss else values))
 
     def within(number: Stated, values: list[float]) -> bool:
         return max(map(abs, values)) < number.value
@@ -155,17 +100,17 @@ def _effects() -> list[Statement]:
     pairs = {who: [(scores[f"{who}_{s}", "mgsm"], scores[f"{who}_{s}", "gsm8k"]) for s in SIZES] for who in ("llama2", "swallow")}
     apart = {who: [english - japanese for japanese, english in found] for who, found in pairs.items()}
     return [
-        _statement(
+        stated(
             "japanese_average_gain",
             "Japanese average about 7 points above Llama 2",
-            _range(gains, "points"),
+            spread(gains, "points"),
             all(printed(gain, "7") == Decimal(7) for gain in gains),
         ),
-        _statement(
+        stated(
             "english_average_loss",
             "English average 2–5 points below Llama 2",
-            _range([-loss for loss in losses], "points"),
-            _ends(numbers["english_average_loss"], losses),
+            spread([-loss for loss in losses], "points"),
+            has_ends(numbers["english_average_loss"], losses),
         ),
         Statement(
             "english_loss_by_size",
@@ -174,27 +119,27 @@ def _effects() -> list[Statement]:
             ", ".join(f"{size} {signed(-loss, 1)}" for size, loss in zip(SIZES, losses, strict=True)),
             losses == sorted(losses, reverse=True),
         ),
-        change("japanese_qa_gain", "JCQA, JEMHQA and NIILC improve by up to 75%", ("jcqa", "jemhopqa", "niilc"), _ends),
-        change("mgsm_gain", "MGSM improves by 36–63%", ("mgsm",), _ends),
-        change("english_qa_arithmetic_loss", "TrQA and GSM8K lose 6–23%", ("triviaqa", "gsm8k"), _ends, loss=True),
+        change("japanese_qa_gain", "JCQA, JEMHQA and NIILC improve by up to 75%", ("jcqa", "jemhopqa", "niilc"), has_ends),
+        change("mgsm_gain", "MGSM improves by 36–63%", ("mgsm",), has_ends),
+        change("english_qa_arithmetic_loss", "TrQA and GSM8K lose 6–23%", ("triviaqa", "gsm8k"), has_ends, loss=True),
         change("xlsum_change", "XL-Sum changes by less than 5%", ("xlsum",), within),
-        change("en_ja_gain", "En-Ja improves by 15–41%", ("wmt20_en_ja",), _ends),
-        change("ja_en_loss", "Ja-En loses 4–13%", ("wmt20_ja_en",), _ends, loss=True),
+        change("en_ja_gain", "En-Ja improves by 15–41%", ("wmt20_en_ja",), has_ends),
+        change("ja_en_loss", "Ja-En loses 4–13%", ("wmt20_ja_en",), has_ends, loss=True),
         change("jsquad_gain", "JSQuAD improves by less than 10%", ("jsquad",), lambda number, v: 0 < min(v) and max(v) < number.value),
-        _statement(
+        stated(
             "jsquad_llama2",
             "Llama 2 is above 0.8 on JSQuAD",
             ", ".join(f"{size} {score / 100:.3f}" for size, score in zip(SIZES, reading, strict=True)),
             all(score / 100 > numbers["jsquad_llama2"].value for score in reading),
         ),
         Statement(
-            "reasoning_llama2", "4.1", "Llama 2: GSM8K above MGSM", f"by {_range(apart['llama2'], 'points')}", min(apart["llama2"]) > 0
+            "reasoning_llama2", "4.1", "Llama 2: GSM8K above MGSM", f"by {spread(apart['llama2'], 'points')}", min(apart["llama2"]) > 0
         ),
         Statement(
             "reasoning_swallow",
             "4.1",
             "Swallow: GSM8K falls to the level of MGSM",
-            f"GSM8K − MGSM {_range(apart['swallow'], 'points')} (assumed: level means within 2 points)",
+            f"GSM8K − MGSM {spread(apart['swallow'], 'points')} (assumed: level means within 2 points)",
             max(map(abs, apart["swallow"])) < 2,
         ),
     ]
@@ -222,13 +167,13 @@ def _comparisons() -> list[Statement]:
     ]
     plamo = numbers["plamo_japanese_tokens"].value + numbers["plamo_english_tokens"].value
     return [
-        _statement(
+        stated(
             "from_scratch_gain",
             "Swallow is 8.4 to 17.4 points above models trained from scratch",
-            f"{_range(list(gains.values()), 'points')} ({', '.join(each)})",
-            _ends(numbers["from_scratch_gain"], list(gains.values())),
+            f"{spread(list(gains.values()), 'points')} ({', '.join(each)})",
+            has_ends(numbers["from_scratch_gain"], list(gains.values())),
         ),
-        _statement(
+        stated(
             "evaluation_date",
             "Swallow is the best in Japanese of all models developed in Japan",
             f"{models[best].label('table10')} {japan[best]} in Table 9; but the best of {'; of '.join(beaten)}",
@@ -238,17 +183,17 @@ def _comparisons() -> list[Statement]:
             "bases_above_llama2",
             "H",
             "Mistral v0.1, Qwen-7B and Qwen-14B are above Llama 2 in Japanese",
-            f"by {_range(against(bases, 'llama2'), 'points')}",
+            f"by {spread(against(bases, 'llama2'), 'points')}",
             min(against(bases, "llama2")) > 0,
         ),
         Statement(
             "others_above_swallow",
             "H",
             "what was trained further from them is above Swallow",
-            f"by {_range(against(better, 'swallow'), 'points')}",
+            f"by {spread(against(better, 'swallow'), 'points')}",
             min(against(better, "swallow")) > 0,
         ),
-        _statement(
+        stated(
             "plamo_tokens",
             "PLaMo: 180B + 1.32T = 1.5T tokens",
             f"{plamo / 1e12:.2f}T",
@@ -274,14 +219,14 @@ def _without_numbers() -> list[Statement]:
     nothing = "no value of it is printed"
     return [
         Statement("figure3", "4.3", "the Japanese average rises at every 20B tokens, most in the first (Figure 3)", nothing, None),
-        _statement("vocabulary_qa_change", "vocabulary expansion: question answering within about ±10% (Figure 4)", nothing, None),
-        _statement("vocabulary_xlsum_loss", "vocabulary expansion: XL-Sum loses about 5–15% (Figures 4, 6)", nothing, None),
-        _statement("parallel_en_ja_gain", "parallel corpus: En-Ja improves by 9–24% (Figure 5)", nothing, None),
-        _statement("parallel_ja_en_gain", "parallel corpus: Ja-En improves by 14–51% (Figure 5)", nothing, None),
-        _statement("parallel_other_change", "parallel corpus: the other tasks within ±15% (Figure 5)", nothing, None),
+        stated("vocabulary_qa_change", "vocabulary expansion: question answering within about ±10% (Figure 4)", nothing, None),
+        stated("vocabulary_xlsum_loss", "vocabulary expansion: XL-Sum loses about 5–15% (Figures 4, 6)", nothing, None),
+        stated("parallel_en_ja_gain", "parallel corpus: En-Ja improves by 9–24% (Figure 5)", nothing, None),
+        stated("parallel_ja_en_gain", "parallel corpus: Ja-En improves by 14–51% (Figure 5)", nothing, None),
+        stated("parallel_other_change", "parallel corpus: the other tasks within ±15% (Figure 5)", nothing, None),
         Statement("ratio", "B", "9:1 is slightly better than 5:5 after 20B tokens", "no score of either is printed", None),
-        _statement("nli_majority_share", "one class is over 95% of the predictions in three datasets (Figure 9)", nothing, None),
-        _statement("nli_fluctuation", "two datasets move by about 40 points during training (Figure 10)", nothing, None),
+        stated("nli_majority_share", "one class is over 95% of the predictions in three datasets (Figure 9)", nothing, None),
+        stated("nli_fluctuation", "two datasets move by about 40 points during training (Figure 10)", nothing, None),
     ]
 
 
@@ -300,20 +245,20 @@ def _training() -> list[Statement]:
     half = pairs["translation_instruction", "two_staged"] / pairs["next_token_prediction", "two_staged"]
     pieces = 32_000 + value["added_subwords"]
     return [
-        _statement(
+        stated(
             "global_batch_tokens",
             "1,024 sequences of 4,096 are the 4M tokens of Llama 2's batch",
             f"{batch / 1e6:.2f}M",
             printed(batch / 1e6, "4") == Decimal(4),
         ),
-        _statement("japanese_share", "90% Japanese, 5% and 5% English", f"{plain(sum(shares), 0)}% in all", sum(shares) == 100),
-        _statement(
+        stated("japanese_share", "90% Japanese, 5% and 5% English", f"{plain(sum(shares), 0)}% in all", sum(shares) == 100),
+        stated(
             "vocabulary_size",
             "11,176 added subwords make 43,176",
             f"32,000 + 11,176 = {pieces:,.0f}",
             pieces == value["vocabulary_size"],
         ),
-        _statement(
+        stated(
             "added_multiple_of",
             "the added vocabulary is a multiple of 8",
             f"11,176 = 8 × {value['added_subwords'] / value['added_multiple_of']:,.0f}",
@@ -326,7 +271,7 @@ def _training() -> list[Statement]:
             ", ".join(f"{label} {share:.1f}% for {told[label]:.1f}%" for label, share in efficient.items()) + " (TFLOPS are printed whole)",
             all(abs(share - told[label]) <= 0.05 + 50 / value["peak_tflops"] for label, share in efficient.items()),
         ),
-        _statement("best_efficiency", "70B is over 50%", f"{told['70B']:.1f}%", told["70B"] > value["best_efficiency"]),
+        stated("best_efficiency", "70B is over 50%", f"{told['70B']:.1f}%", told["70B"] > value["best_efficiency"]),
         Statement(
             "devices",
             "D.2",

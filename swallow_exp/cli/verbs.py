@@ -203,14 +203,15 @@ def report(arguments: Arguments) -> int:
 def _report_paper(arguments: Arguments, *, beside: bool) -> int:
     """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
     from analysis.reference.report import build_paper_report
-    from analysis.reference.statements import paper_statements, statement_line
+    from analysis.reference.statement import statement_line, statements_summary
+    from analysis.reference.statements import paper_statements
 
     names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
     if beside:
         raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
-    page = build_paper_report(arguments.out)
-    for statement in paper_statements():
-        print(statement_line(statement))
+    page, statements = build_paper_report(arguments.out), paper_statements()
+    for line in (*map(statement_line, statements), statements_summary(statements)):
+        print(line)
     print(page.resolve().as_uri())
     return EXIT_DONE
 
