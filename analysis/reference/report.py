@@ -10,7 +10,6 @@ Reads   analysis/reference/*.csv.  Writes  <out>/reports/paper/.  Source  paper 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -106,9 +105,8 @@ def _figure(figure: PageFigure) -> str:
 
 
 def _table(table: Table) -> str:
-    caption = re.sub(r"^(Table \d+|Appendix D\.4)", r"<strong>\1</strong>", escape(table.caption))
     return (
-        f'<div class="card" id="{table.name}"><p class="note">{caption}</p>'
+        f'<div class="card" id="{table.name}"><p class="note">{escape(table.caption)}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {table.name}">{as_html(table, caption=False)}</div>'
         f'<p class="note after">Files: {_files("tables", table.name, ("csv", "md", "tex", "html"))}.</p></div>\n'
     )

@@ -63,8 +63,8 @@ def _introduction() -> list[Statement]:
         ),
         stated(
             "token_share",
-            "56.2% fewer tokens make generation up to 78% more efficient",
-            f"{share}% fewer would be {signed(100 / (1 - share / 100) - 100, 1)}%; tokens that fall to {share}% "
+            "a 56.2% token reduction makes generation up to 78% more efficient",
+            f"{share}% fewer tokens would be {signed(100 / (1 - share / 100) - 100, 1)}%; tokens that fall to {share}% "
             f"(by {100 - share:.1f}%) are {signed(1e4 / share - 100, 1)}%: the {share}% must be what is left",
             printed(100 / (1 - share / 100) - 100, "78") == Decimal(str(int(gain))),
         ),
@@ -276,7 +276,7 @@ def _training() -> list[Statement]:
             "devices",
             "D.2",
             "Table 6's GPUs (DP × TP × PP) are those of Table 7's nodes of 8",
-            ", ".join(f"{label} {needed} and {there}" for label, (needed, there) in devices.items()),
+            ", ".join(f"{label} {needed} against {there}" for label, (needed, there) in devices.items()),
             all(needed == there for needed, there in devices.values()),
         ),
         Statement("flops", "D.4", "5.0e21, 9.4e21 and 5.0e22 FLOPs", "the formula is not printed", None),

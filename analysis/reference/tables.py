@@ -21,10 +21,10 @@ from analysis.tables.paper_settings import compute_table, table1, table6, table7
 from analysis.tables.table import Table
 
 CAPTIONS = {
-    "table4_japanese": "Table 4, first part: Swallow and Llama 2, from which it was trained, on the Japanese tasks.",
-    "table4_english": "Table 4, second part: the same models on the English tasks.",
-    "table5": "Table 5: Swallow and models trained from scratch on the Japanese tasks; bold: best of its size.",
-    "table9": "Table 9: every evaluated model on the Japanese tasks; bold: best of its size.",
+    "table4_japanese": "Swallow and Llama 2, from which it was trained, on the Japanese tasks (Table 4, first part).",
+    "table4_english": "Swallow and Llama 2 on the English tasks (Table 4, second part).",
+    "table5": "Swallow and models trained from scratch on the Japanese tasks (Table 5). Bold: best of its size.",
+    "table9": "Every evaluated model on the Japanese tasks (Table 9). Bold: best of its size.",
 }
 WITHOUT_BOLD = ("table4_japanese", "table4_english")  # as printed
 
@@ -33,18 +33,18 @@ def published_tables() -> list[Table]:
     """In the paper's order."""
     speeds = throughput_rows()
     return [
-        table1(shape_rows(), "Table 1: architecture and hyperparameters of Swallow."),
-        tasks_table("table2", task_rows("table2"), "Table 2: Japanese datasets. EM: exact match."),
-        tasks_table("table3", task_rows("table3"), "Table 3: English datasets. EM: exact match."),
+        table1(shape_rows(), "Architecture and hyperparameters of Swallow (Table 1)."),
+        tasks_table("table2", task_rows("table2"), "Japanese datasets (Table 2). EM: exact match."),
+        tasks_table("table3", task_rows("table3"), "English datasets (Table 3). EM: exact match."),
         published_scores("table4_japanese"),
         published_scores("table4_english"),
         published_scores("table5"),
-        table6(layout_rows(), "Table 6: distributed training. Devices, not printed there, are DP × TP × PP."),
-        table7(speeds, "Table 7: TFLOPS per GPU (NVIDIA A100 40GB, 312 at most)."),
-        compute_table(speeds, "Appendix D.4: computation of each training run, about."),
-        table8(pairs_rows(), "Table 8: uses of the parallel corpus."),
+        table6(layout_rows(), "Distributed training (Table 6). Devices, not printed there, are DP × TP × PP."),
+        table7(speeds, "TFLOPS per GPU (Table 7; NVIDIA A100 40GB, 312 at most)."),
+        compute_table(speeds, "Computation of each training run, about (Appendix D.4)."),
+        table8(pairs_rows(), "Uses of the parallel corpus (Table 8)."),
         published_scores("table9"),
-        table10(model_rows(), "Table 10: evaluated models. VE vocabulary expansion, CT continual pre-training, PT from scratch."),
+        table10(model_rows(), "Evaluated models (Table 10). VE vocabulary expansion, CT continual pre-training, PT from scratch."),
     ]
 
 
