@@ -97,17 +97,6 @@ def test_an_average_is_never_over_what_is_there() -> None:
     assert set(table.rows[1][1:]) == {"—"} and not table.best
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
-def test_every_table_compiles(tmp_path: Path) -> None:
-    body = "\n".join(as_latex(table) for table in published_tables())
-    document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
-    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "all.pdf").stat().st_size > 10_000
-
-
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Swallow 7b a point above the paper's, the same without expansion and with pairs, an unfinished 13b, calm2 and a stranger."""
@@ -222,3 +211,15 @@ def test_a_study_with_other_tasks_says_why_tables_are_absent(tmp_path: Path) -> 
 def test_every_paper_model_with_scores_can_be_met() -> None:
     met = {model for model, _ in paper_scores()}
     assert met == set(read_models())
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_every_table_compiles(study: Study, tables: dict[str, Table], tmp_path: Path) -> None:
+    everything = [*published_tables(), *tables.values(), *compare_with_paper(study).tables]
+    body = "\n".join(as_latex(table) for table in everything)
+    document = f"\\documentclass{{article}}\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 10_000

@@ -91,6 +91,16 @@ def test_one_file_owns_the_spelling_of_models() -> None:
             assert {row["model"] for row in csv.DictReader(handle) if "model" in row} <= set(models), path.name
 
 
+def test_numbers_of_the_text_agree_with_the_tables() -> None:
+    numbers = read_numbers()
+    assert numbers["mgsm_items"].value == read_tasks()["mgsm"].instances
+    assert {row.tokens for row in shape_rows()} == {numbers["training_tokens"].value}
+    assert (numbers["mgsm_gain"].low, numbers["mgsm_gain"].high, numbers["mgsm_gain"].text) == (36.0, 63.0, "36–63")
+    assert numbers["lr_final_ratio"].low is None and numbers["lr_final_ratio"].text == "1/30"
+    with pytest.raises(AssertionError):
+        _ = numbers["mgsm_gain"].value
+
+
 def test_tasks_have_the_names_of_our_suites() -> None:
     tasks = read_tasks()
     for suite, table in (("paper_ja", "table2"), ("paper_en", "table3")):
