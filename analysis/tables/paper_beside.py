@@ -62,7 +62,7 @@ def write_beside_paper(out: Path, name: str, found: BesidePaper) -> str:
     for table in found.tables:
         write_table(table, ReportPaths.of(out, name))
     told = [f"{table.caption}\n{as_text(table)}" for table in found.tables]
-    return "\n\n".join([*told, *(f"not compared: {reason}" for reason in found.reasons)])
+    return "\n\n".join([*told, *(["\n".join(f"not compared: {reason}" for reason in found.reasons)] if found.reasons else [])])
 
 
 def compare_with_paper(study: Study) -> BesidePaper:
@@ -91,15 +91,15 @@ def find_counterparts(study: Study, facts: Sequence[Facts], scored: Sequence[Sco
         mine = facts_by_cell.get(one.cell.label) if one.cell is not None else None
         model, remark = _published(one, mine)
         if model is None:
-            alone.append(one.label)
+            alone.append(f"{one.label}: no model of the paper whose scores it prints")
         elif one.cell is not None and not one.is_start and any(study.state_of(run_id) != "trained" for run_id in one.cell.run_ids):
-            alone.append(f"{one.label}, which is not trained to its end")
+            alone.append(f"{one.label}: {model.label('table4')} of the paper is trained to its end")
         else:
             found.append(Counterpart(model, one, remark))
     exact = {pair.model.key for pair in found if not pair.remark}
     order = list(read_models())
     kept = sorted((pair for pair in found if not pair.remark or pair.model.key not in exact), key=lambda pair: order.index(pair.model.key))
-    return kept, [f"{label}: no model of the paper whose scores it prints" for label in alone]
+    return kept, alone
 
 
 def _published(one: Scored, mine: Facts | None) -> tuple[PaperModel | None, str]:
@@ -144,7 +144,7 @@ def _table(study: Study, part: str, pairs: Sequence[Counterpart], tasks: Sequenc
             name = f"{label}, {whose}" if whose != "ours" else f"{label}, ours ({pair.ours.label})"
             texts.append((name, *shown))
             values.append((None, *line))
-    caption = f"The paper's models on the {part.capitalize()} tasks: ours, the paper's, and ours − paper's in points."
+    caption = f"The paper's models on the {part.capitalize()} tasks: ours, the paper's, and ours − paper's in points. No items of the paper: no interval."
     remarks = [f"{pair.ours.label}: {pair.remark}." for pair in pairs if pair.remark]
     if any(OTHER_TEST in text for line in texts for text in line):
         remarks.append(f"{OTHER_TEST} not all of the paper's items, or other shots.")
