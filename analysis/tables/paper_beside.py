@@ -144,7 +144,10 @@ def _table(study: Study, part: str, pairs: Sequence[Counterpart], tasks: Sequenc
             name = f"{label}, {whose}" if whose != "ours" else f"{label}, ours ({pair.ours.label})"
             texts.append((name, *shown))
             values.append((None, *line))
-    caption = f"The paper's models on the {part.capitalize()} tasks: ours, the paper's, and ours − paper's in points. No items of the paper: no interval."
+    caption = (
+        f"The paper's models on the {part.capitalize()} tasks: ours, the paper's, and ours − paper's in points. "
+        "The paper prints no items: no interval."
+    )
     remarks = [f"{pair.ours.label}: {pair.remark}." for pair in pairs if pair.remark]
     if any(OTHER_TEST in text for line in texts for text in line):
         remarks.append(f"{OTHER_TEST} not all of the paper's items, or other shots.")
