@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ LATEX_SIGNS = {
     "β": r"$\beta$",
     "γ": r"$\gamma$",
 }
-SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True))
+LATEX_SIGNS |= {sign: f"$^{{{plain}}}$" for sign, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)}
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     values: tuple[tuple[float | None, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
-    footer: tuple[tuple[str, ...], ...] = ()
     rules: frozenset[int] = frozenset()  # rows that a line stands above: blocks of the table
+    footer: tuple[tuple[str, ...], ...] = ()
 
 
 def write_table(table: Table, paths: ReportPaths) -> None:
@@ -72,6 +71,20 @@ def as_csv(table: Table) -> str:
 
 def _numeric(table: Table) -> list[bool]:
     return [any(row[j] is not None for row in table.values) for j in range(len(table.columns))]
+
+
+def as_text(table: Table) -> str:
+    """For a terminal: columns padded, the best value with a star, blocks apart."""
+    marked = [[f"{t}*" if (i, j) in table.best else t for j, t in enumerate(row)] for i, row in enumerate(table.rows)]
+    lines = [list(table.columns), *marked, *(list(row) for row in table.footer)]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(table.columns))]
+    aligned = [
+        "  ".join(t.rjust(w) if numeric else t.ljust(w) for t, w, numeric in zip(line, widths, _numeric(table), strict=True)).rstrip()
+        for line in lines
+    ]
+    for row in sorted({0, *table.rules}, reverse=True):
+        aligned.insert(1 + row, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join(aligned)
 
 
 def as_markdown(table: Table) -> str:
@@ -116,7 +129,7 @@ def as_latex(table: Table) -> str:
     text = "\n".join(lines) + "\n"
     for sign, command in LATEX_SIGNS.items():
         text = text.replace(sign, command)
-    return re.sub(f"[{''.join(SUPERSCRIPTS)}]+", lambda run: f"$^{{{''.join(SUPERSCRIPTS[sign] for sign in run[0])}}}$", text)
+    return text
 
 
 def _latex_text(text: str) -> str:
@@ -129,20 +142,6 @@ def _latex_text(text: str) -> str:
 def _breakable(name: str) -> str:
     """Long names may break after an underscore; the arrow stays with the last part."""
     return html.escape(name).replace("_", "_<wbr>").replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")
-
-
-def as_text(table: Table) -> str:
-    """For a terminal: columns padded, the best value with a star, blocks apart."""
-    marked = [[f"{t}*" if (i, j) in table.best else t for j, t in enumerate(row)] for i, row in enumerate(table.rows)]
-    lines = [list(table.columns), *marked, *(list(row) for row in table.footer)]
-    widths = [max(len(line[j]) for line in lines) for j in range(len(table.columns))]
-    aligned = [
-        "  ".join(t.rjust(w) if numeric else t.ljust(w) for t, w, numeric in zip(line, widths, _numeric(table), strict=True)).rstrip()
-        for line in lines
-    ]
-    for row in sorted({0, *table.rules}, reverse=True):
-        aligned.insert(1 + row, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(aligned)
 
 
 def as_html(table: Table, *, caption: bool = True) -> str:
