@@ -29,10 +29,10 @@ SOMETIMES = ("p (BH)", "noise floor")  # columns that are left out where no clai
 def comparison_table(study: Study) -> Table:
     """Cells by measures at the last evaluated checkpoint; rows for the weights before training come first."""
     measures = study.measures
-    cells = [(_row_label(study, cell), [_final_records(study, cell, m) for m in measures]) for cell in study.cells]
+    cells = [(row_label(study, cell), [final_records(study, cell, m) for m in measures]) for cell in study.cells]
     usual = [usual_test(record for _, line in cells for record in line[j]) for j in range(len(measures))]
-    labelled = [*_start_rows(study), *cells]
-    scores = [[_score(study, records) for records in line] for _, line in labelled]
+    labelled = [*start_rows(study), *cells]
+    scores = [[pooled_score(study, records) for records in line] for _, line in labelled]
     odd = {(i, j) for i, (_, line) in enumerate(labelled) for j, records in enumerate(line) if any(test_of(r) != usual[j] for r in records)}
     caption = f"{study.question} Scores at the last evaluated checkpoint; bold: best in its column."
     if odd:
@@ -107,23 +107,24 @@ def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
     )
 
 
-def _finals(study: Study, cell: Cell) -> list[tuple[str, int]]:
+def finals_of(study: Study, cell: Cell) -> list[tuple[str, int]]:
     """(run_id, trained tokens) of the last evaluated checkpoint of every run of the cell that has one past token 0."""
     return [(run_id, tokens[-1]) for run_id in cell.run_ids if (tokens := study.checkpoints_of(run_id)) and tokens[-1] > 0]
 
 
-def _row_label(study: Study, cell: Cell) -> str:
+def row_label(study: Study, cell: Cell) -> str:
     """The cell's label; a cell that is not trained to its end says where it stands."""
-    finals = _finals(study, cell)
+    finals = finals_of(study, cell)
     unfinished = [tokens for run_id, tokens in finals if study.state_of(run_id) != "trained"]
     return f"{cell.label} (unfinished, {tokens_text(min(unfinished))} tokens)" if unfinished else cell.label
 
 
-def _final_records(study: Study, cell: Cell, measure: Measure) -> list[EvaluationRecord]:
-    return [record for run_id, tokens in _finals(study, cell) if (record := study.record_of(run_id, tokens, measure))]
+def final_records(study: Study, cell: Cell, measure: Measure) -> list[EvaluationRecord]:
+    """One measure at the last evaluated checkpoint of every seed that has it."""
+    return [record for run_id, tokens in finals_of(study, cell) if (record := study.record_of(run_id, tokens, measure))]
 
 
-def _score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
+def pooled_score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
     """Score over the seeds that have this measure; None when there is none, or when they were asked differently."""
     if not records or len({test_of(record) for record in records}) > 1:
         return None
@@ -133,7 +134,7 @@ def _score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
     return over_items.score if over_items else sum(record.score for record in records) / len(records)
 
 
-def _start_rows(study: Study) -> list[tuple[str, list[list[EvaluationRecord]]]]:
+def start_rows(study: Study) -> list[tuple[str, list[list[EvaluationRecord]]]]:
     """One row for each different set of start weights (a vocabulary of its own means start weights of its own)."""
     start = {r.run_id: r.checkpoint_digest for r in study.records if r.trained_tokens == 0}
     cell_of = {run_id: cell for cell in study.cells for run_id in cell.run_ids}

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 OTHER_TEST = "‡"
 VERDICTS = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
 # Unicode that LaTeX's default fonts lack.
-LATEX_SIGNS = {OTHER_TEST: r"$\ddagger$", ABSENT: "---", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+LATEX_SIGNS = {
+    OTHER_TEST: r"$\ddagger$",
+    ABSENT: "---",
+    "−": "$-$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
+    "×": r"$\times$",
+    "✓": r"$\surd$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+}
+LATEX_SIGNS |= {sign: f"$^{{{plain}}}$" for sign, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)}
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     values: tuple[tuple[float | None, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
+    rules: frozenset[int] = frozenset()  # rows that a line stands above: blocks of the table
     footer: tuple[tuple[str, ...], ...] = ()
     sources: Mapping[tuple[int, int], tuple[EvaluationRecord, ...]] = field(default_factory=dict)
 
@@ -65,6 +78,20 @@ def as_csv(table: Table) -> str:
 
 def _numeric(table: Table) -> list[bool]:
     return [any(row[j] is not None for row in table.values) for j in range(len(table.columns))]
+
+
+def as_text(table: Table) -> str:
+    """For a terminal: columns padded, the best value with a star, blocks apart."""
+    marked = [[f"{t}*" if (i, j) in table.best else t for j, t in enumerate(row)] for i, row in enumerate(table.rows)]
+    lines = [list(table.columns), *marked, *(list(row) for row in table.footer)]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(table.columns))]
+    aligned = [
+        "  ".join(t.rjust(w) if numeric else t.ljust(w) for t, w, numeric in zip(line, widths, _numeric(table), strict=True)).rstrip()
+        for line in lines
+    ]
+    for row in sorted({0, *table.rules}, reverse=True):
+        aligned.insert(1 + row, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join(aligned)
 
 
 def as_markdown(table: Table) -> str:
@@ -102,10 +129,11 @@ def as_latex(table: Table) -> str:
         label=f"tab:{table.name}",
         position_float="centering",
     )
-    if table.footer:
-        lines = text.splitlines()
-        lines.insert(next(i for i, line in enumerate(lines) if line.startswith("\\bottomrule")) - len(table.footer), "\\midrule")
-        text = "\n".join(lines) + "\n"
+    lines = text.splitlines()
+    body = next(i for i, line in enumerate(lines) if line.startswith("\\midrule")) + 1  # one line a row
+    for row in sorted({*table.rules, *([len(table.rows)] if table.footer else [])}, reverse=True):
+        lines.insert(body + row, "\\midrule")
+    text = "\n".join(lines) + "\n"
     for sign, command in LATEX_SIGNS.items():
         text = text.replace(sign, command)
     return text
@@ -143,7 +171,8 @@ def as_html(table: Table, *, caption: bool = True, source_numbers: Mapping[Evalu
                 data += f' data-from="{" ".join(str(source_numbers[record]) for record in table.sources[i, j])}"'
             shown = html.escape(text) if numeric[j] else _breakable(text)
             fields.append(f"<td{data}>{f'<strong>{shown}</strong>' if (i, j) in table.best else shown}</td>")
-        body.append(f"<tr>{''.join(fields)}</tr>")
+        start = '<tr class="block">' if i in table.rules else "<tr>"
+        body.append(f"{start}{''.join(fields)}</tr>")
     feet = [
         f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(text)}</td>" for text in row[1:])}</tr>'
         for row in table.footer

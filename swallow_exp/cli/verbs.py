@@ -182,10 +182,36 @@ def publish(arguments: Arguments) -> int:
 
 
 def report(arguments: Arguments) -> int:
-    """Tables, figures, claims, one page."""
+    """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
     from analysis.report import build_report
+    from analysis.tables.paper_beside import beside_paper, write_beside_paper
 
-    page = build_report(arguments.out, names(arguments, "report", 1, 1, "one sweep's name")[0])
+    source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
+    if source not in ("ours", "paper"):
+        raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
+    if source == "paper":
+        return _report_paper(arguments, beside=beside)
+    name = names(arguments, "report", 1, 1, "one sweep's name")[0]
+    compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
+    page = build_report(arguments.out, name)
+    if compared is not None:
+        print(write_beside_paper(arguments.out, name, compared))
+    print(page.resolve().as_uri())
+    return EXIT_DONE
+
+
+def _report_paper(arguments: Arguments, *, beside: bool) -> int:
+    """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
+    from analysis.reference.report import build_paper_report
+    from analysis.reference.statement import statement_line, statements_summary
+    from analysis.reference.statements import paper_statements
+
+    names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
+    if beside:
+        raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
+    page, statements = build_paper_report(arguments.out), paper_statements()
+    for line in (*map(statement_line, statements), statements_summary(statements)):
+        print(line)
     print(page.resolve().as_uri())
     return EXIT_DONE
 
