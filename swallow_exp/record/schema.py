@@ -149,3 +149,4 @@ class GenerationRecord:
     clusters: tuple[str, ...]
     characters_N: npt.NDArray[np.int64]
     tokens_N: npt.NDArray[np.int64]
+    answers: tuple[str, ...]  # what was left after the cut

@@ -74,8 +74,12 @@ def read_fertility(out: Path, run_id: str) -> list[FertilityRecord]:
     inputs = read_json(RunPaths.of(out, run_id).inputs)
     if not isinstance(inputs, dict) or not isinstance(inputs.get("vocabulary"), dict):
         return []
-    vocabulary = inputs["vocabulary"]
-    return [record for name, corpus in inputs.get("corpora", {}).items() for record in _read_corpus(out, vocabulary, name, corpus)]
+    return read_counts(out, inputs["vocabulary"], inputs.get("corpora", {}))
+
+
+def read_counts(out: Path, vocabulary: Mapping[str, str], corpora: Mapping[str, Mapping[str, str]]) -> list[FertilityRecord]:
+    """Held-out counts of each source under one vocabulary; both as references of inputs.json have them: folder and digest."""
+    return [record for name, corpus in corpora.items() for record in _read_corpus(out, vocabulary, name, corpus)]
 
 
 def _read_corpus(out: Path, vocabulary: Mapping[str, str], source: str, corpus: Mapping[str, str]) -> list[FertilityRecord]:
@@ -118,7 +122,7 @@ def read_generated(out: Path, record: EvaluationRecord) -> GenerationRecord | No
     import pyarrow.parquet as pq
 
     path = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task) / ITEMS_NAME
-    wanted = ["item_id", "cluster", "generated_characters", "generated_tokens"]
+    wanted = ["item_id", "cluster", "prediction", "generated_characters", "generated_tokens"]
     try:
         if not set(wanted) <= set(pq.read_schema(path).names):
             return None
@@ -138,4 +142,5 @@ def read_generated(out: Path, record: EvaluationRecord) -> GenerationRecord | No
         clusters=tuple(columns["cluster"]),
         characters_N=np.array(columns["generated_characters"], dtype=np.int64),
         tokens_N=np.array(columns["generated_tokens"], dtype=np.int64),
+        answers=tuple(text or "" for text in columns["prediction"]),
     )

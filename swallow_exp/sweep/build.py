@@ -120,7 +120,8 @@ def run_paths(composed: Composed) -> RunPaths:
     return RunPaths.of(output_root(composed.config), run_id_of(identity_of(composed.plain)))
 
 
-def _reference(artefact: Artefact, out: Path) -> dict[str, str]:
+def reference_of(artefact: Artefact, out: Path) -> dict[str, str]:
+    """An artefact as inputs.json names it."""
     return {"folder": str(artefact.folder.relative_to(out)), "digest": artefact.digest}
 
 
@@ -128,11 +129,11 @@ def inputs_of(built: Built, out: Path) -> dict[str, Any]:
     """inputs.json: which artefacts the run is made from."""
     assert built.vocabulary and built.tokens is not None and built.plan and built.weights
     return {
-        "weights": _reference(built.weights, out),
-        "vocabulary": _reference(built.vocabulary, out),
-        "mixture": _reference(built.plan, out),
-        "tokens": {name: _reference(artefact, out) for name, artefact in built.tokens.items()},
-        "corpora": {name: _reference(artefact, out) for name, artefact in built.corpora.items()},
+        "weights": reference_of(built.weights, out),
+        "vocabulary": reference_of(built.vocabulary, out),
+        "mixture": reference_of(built.plan, out),
+        "tokens": {name: reference_of(artefact, out) for name, artefact in built.tokens.items()},
+        "corpora": {name: reference_of(artefact, out) for name, artefact in built.corpora.items()},
     }
 
 
@@ -169,7 +170,9 @@ def add_fertility(run: RunPaths) -> None:
     here = {name: artefact for name, artefact in found.items() if artefact is not None}
     if not here or len(here) < len(found):
         lost = ", ".join(name for name in found if name not in here) or run.inputs.name
-        raise RequestError(f"run '{run.run_id}': no {lost}", expected="what it was made from", remedy="its `swallow train` command builds it")
+        raise RequestError(
+            f"run '{run.run_id}': no {lost}", expected="what it was made from", remedy="its `swallow train` command builds it"
+        )
     vocabulary = here.pop("vocabulary")
     record_fertility(vocabulary, base_tokenizer=base_tokenizer(config), corpora=here, out=run.out)
 
