@@ -38,6 +38,9 @@ from swallow_exp.record.token_counts import PAPER_GAIN, PAPER_REDUCTION, PAPER_T
 VOCABULARY = "vocabulary"
 HELD_OUT, GENERATED, PAPER = "held out", "generated", "paper"
 NUM_RESAMPLES = 2_000
+MOST_UNITS = (
+    5_000  # of a bootstrap: beyond it neighbouring texts are drawn together, which can only widen the interval where they are alike
+)
 FEW_TEXTS = 10  # assumed: an interval over fewer documents says more about its method than about the text
 # assumed: largest difference in the share of non-ASCII characters at which answers count as the same kind of text. English has four times
 # the characters a token that Japanese has under a base vocabulary: two points of share are some 6% of characters a token.
@@ -98,12 +101,20 @@ def compare_counts(
     Both (n, 2): tokens and characters of each text. Texts of one cluster are drawn together.
     """
     rng = np.random.default_rng(seed)
-    found = paired_bootstrap(ours_NK, base_NK, clusters, "ratio", num_resamples=NUM_RESAMPLES, rng=rng)
+    found = paired_bootstrap(ours_NK, base_NK, _blocks(clusters), "ratio", num_resamples=NUM_RESAMPLES, rng=rng)
     reduction = 100.0 * (1.0 - found.score / found.baseline_score)
     if found.relative_interval is None or found.num_units < FEW_TEXTS:
         return reduction, None
     low, high = found.relative_interval
     return reduction, (-high, -low)
+
+
+def _blocks(clusters: Sequence[str]) -> Sequence[str]:
+    """At most MOST_UNITS clusters: as they are, or neighbours joined."""
+    order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
+    if len(order) <= MOST_UNITS:
+        return clusters
+    return [str(order[cluster] * MOST_UNITS // len(order)) for cluster in clusters]
 
 
 def _saved(row: SavedText, compared: tuple[float, Interval | None]) -> SavedText:

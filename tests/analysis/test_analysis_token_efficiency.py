@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from synthetic_study import write_run, write_sweep
 
-from analysis.efficiency.measure import FEW_TEXTS, SavedText, gain_of, measure_study, paper_rows
+from analysis.efficiency import measure
+from analysis.efficiency.measure import FEW_TEXTS, SavedText, compare_counts, gain_of, measure_study, paper_rows
 from analysis.efficiency.tokens import draw_token_efficiency, interval_lines, token_efficiency_table
 from analysis.load import load_study
 from analysis.tables.table import as_csv, as_latex, as_markdown
@@ -111,6 +112,37 @@ def test_held_out_numbers_are_ratios_of_sums_and_pairs_narrow_the_interval(out: 
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.15)
     assert low < ours.reduction < high
     assert ours.gain_interval == (pytest.approx(gain_of(low)), pytest.approx(gain_of(high)))
+
+
+def test_many_documents_have_the_same_interval_from_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    characters = rng.integers(20, 200, size=6_000)
+    before = np.round(characters * rng.normal(1.2, 0.05, size=6_000))
+    ours, base = (np.stack([tokens, characters], axis=1) for tokens in (np.round(before * rng.normal(0.6, 0.1, size=6_000)), before))
+    ids = [f"d{i}" for i in range(6_000)]
+    reduction, (low, high) = compare_counts(ours, base, ids, seed=(0, 0))
+    monkeypatch.setattr(measure, "MOST_UNITS", 600)
+    blocked, (blocked_low, blocked_high) = compare_counts(ours, base, ids, seed=(0, 0))
+    assert blocked == pytest.approx(reduction)
+    assert blocked_high - blocked_low == pytest.approx(high - low, rel=0.15)
+
+
+def test_seeds_are_summed_item_by_item_and_a_seed_without_its_partner_is_left_out(out: Path) -> None:
+    sweep = json.loads((out / "sweeps" / "parallel.json").read_text(encoding="utf-8"))
+    for seed in (1, 2):
+        for v in ("base", "ja"):
+            write_run(out, f"{v}-s{seed}", "none", seed=seed, tasks=(TASK,), marks=(0.0, 1.0))
+            sweep["cells"].append({"run_id": f"{v}-s{seed}", "choices": {"vocabulary": v}, "seed": seed, "label": v})
+        sweep["contrasts"].append({**sweep["contrasts"][0], "run_id": f"ja-s{seed}", "baseline_run_id": f"base-s{seed}"})
+    (out / "sweeps" / "parallel.json").write_text(json.dumps(sweep), encoding="utf-8")
+    for seed, rates in enumerate(((1.2, 0.6), (1.4, 0.8), (None, 9.0))):
+        for vocabulary, rate in zip(("base", "ja"), rates, strict=True):
+            if rate is not None:
+                write_answers(out, f"{vocabulary}-s{seed}", rate, "猫。")
+    ours = rows_of(out)[TASK, "ja"]
+    assert ours.documents == 200
+    assert ours.tokens_per_character == pytest.approx(0.7, rel=0.02)
+    assert ours.reduction == pytest.approx(100 * (1 - 0.7 / 1.3), abs=1.0)
 
 
 def test_the_paper_stands_beside_as_printed_and_as_it_can_be_true(out: Path) -> None:
