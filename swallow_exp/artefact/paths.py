@@ -5,6 +5,7 @@
 <out>/sweeps/<name>.json
 <out>/reports/<name>/
 <out>/overlap/<corpus>/
+<out>/fertility/<vocabulary>/<corpus>.parquet
 <out>/leases/<run_id>.json
 """
 
@@ -62,6 +63,11 @@ def logs_folder(out: Path) -> Path:
 def overlap_folder(out: Path, corpus_id: str) -> Path:
     """Which n-grams of evaluation items one corpus contains, a file for each set of items."""
     return out / "overlap" / corpus_id
+
+
+def fertility_file(out: Path, vocabulary_id: str, corpus_id: str) -> Path:
+    """Characters and tokens of every held-out document of one corpus under one vocabulary."""
+    return out / "fertility" / vocabulary_id / f"{corpus_id}.parquet"
 
 
 def cell_lease(out: Path, run_id: str) -> Path:

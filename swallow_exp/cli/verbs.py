@@ -40,7 +40,17 @@ def stage(name: str) -> Callable[[Arguments], int]:
 
         no_names(arguments, name)
         config = compose_config(arguments.overrides, arguments.config_dirs).config
-        print(stage_summary(name, config, build_stages(config, upto=name)))
+        built = build_stages(config, upto=name)
+        print(stage_summary(name, config, built))
+        if name == "vocabulary" and built.vocabulary is not None:
+            from analysis.efficiency.tokens import interval_lines
+            from swallow_exp.record.token_counts import read_counts
+            from swallow_exp.sweep.build import output_root, reference_of
+
+            out = output_root(config)
+            corpora = {source: reference_of(corpus, out) for source, corpus in built.corpora.items()}
+            for line in interval_lines(read_counts(out, reference_of(built.vocabulary, out), corpora)):
+                print(line)
         return EXIT_DONE
 
     return build

@@ -51,6 +51,8 @@ ITEM_TYPES = {
     "empty": "bool",
     "at_budget": "bool",
     "invalid": "bool",  # none of the task's labels
+    "generated_tokens": "int64",  # of the answer before anything was cut off, without the end token; null where nothing is generated
+    "generated_characters": "int64",  # of the same text
 }
 
 
@@ -79,7 +81,7 @@ def write_result(folder: Path, result: Mapping[str, Any], items: Sequence[Mappin
 def _table(items: Sequence[Mapping[str, Any]]) -> Any:
     import pyarrow as pa
 
-    types = {"string": pa.string(), "bool": pa.bool_(), "double": pa.float64()}
+    types = {"string": pa.string(), "bool": pa.bool_(), "double": pa.float64(), "int64": pa.int64()}
     types |= {"list<string>": pa.list_(pa.string()), "list<double>": pa.list_(pa.float64())}
     columns = {
         name: pa.array([item[name] for item in items], type=types[ITEM_TYPES[name] if name in ITEM_TYPES else "list<double>"])

@@ -16,6 +16,7 @@ from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.evaluate.models import is_model
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_run_ids, read_config
+from swallow_exp.sweep.build import add_fertility
 from swallow_exp.sweep.status import find_run
 
 FOLLOW_SECONDS = 5.0
@@ -42,6 +43,10 @@ def evaluate_named(
 
 def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig | None = None, processes: int = 1) -> int:
     """Evaluate what has no result; with `follow`, wait for further checkpoints until the run has ended. `suite` in place of its own."""
+    try:
+        add_fertility(run)
+    except RequestError as error:  # a table of the report goes without this run; its scores do not need it
+        say(f"{run.run_id}: tokens of held-out documents were not counted: {error}")
     seen = -1
     while True:
         ended = read_status(run.status)["state"] in ("trained", "failed") or is_stale(read_status(run.status))
