@@ -14,6 +14,7 @@ from pathlib import Path
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.processes import child_environment
+from swallow_exp.track.sinks import Destination
 
 TIMEOUT_SECONDS = 900.0
 LAST_WORDS_LINES = 3
@@ -24,21 +25,22 @@ FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWE
 def launch_publication(
     out: Path,
     run_id: str,
+    destination: Destination,
     *,
-    mode: str,
-    project: str,
-    entity: str | None = None,
     group: str | None = None,
+    artifacts: bool = False,
+    items_table: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> int:
     """`publish_run` in a subprocess with a time limit; returns the rows sent.
 
     Raises RequestError as `publish_run` does, RunFailed when the publisher died or ran out of time (repeat it: nothing is lost).
     """
-    command = [sys.executable, "-m", "swallow_exp.track.worker", str(out), run_id, f"--mode={mode}", f"--project={project}"]
-    command += [f"--entity={entity}"] if entity else []
+    command = [sys.executable, "-m", "swallow_exp.track.worker", str(out), run_id, f"--timeout-seconds={timeout_seconds}"]
+    command += [f"--sink={destination.sink}", f"--mode={destination.mode}", f"--project={destination.project}"]
+    command += [f"--entity={destination.entity}"] if destination.entity else []
     command += [f"--group={group}"] if group else []
-    command += [f"--timeout-seconds={timeout_seconds}"]
+    command += ["--artifacts"] * artifacts + ["--items-table"] * items_table
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
@@ -61,6 +63,8 @@ def launch_publication(
         return int(answer["rows"])
     if "given" in answer:
         raise RequestError(answer["given"], expected=answer["expected"], remedy=answer["remedy"])
+    if "failed" in answer:
+        raise RunFailed(answer["failed"])
     last_words = " | ".join(errors.strip().splitlines()[-LAST_WORDS_LINES:])
     raise RunFailed(f"publishing {run_id} ended with exit code {process.returncode}: {last_words}")
 
