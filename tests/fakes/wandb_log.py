@@ -90,6 +90,7 @@ def read_wandb_log(path: Path) -> WandbLog:
     for payload in payloads(path.read_bytes()):
         record = Record.FromString(payload)
         kind = record.WhichOneof("record_type")
+        log.preempting |= kind == "preempting"
         if kind == "run":
             log.run = _facts(record.run)
             for key, value in _items(record.run.config.update):
@@ -107,8 +108,6 @@ def read_wandb_log(path: Path) -> WandbLog:
             log.globs.append(record.metric.glob_name)
         elif kind == "metric":
             log.metrics[record.metric.name] = record.metric.step_metric
-        elif kind == "preempting":
-            log.preempting = True
         elif kind == "exit":
             log.exit_code = record.exit.exit_code
     return log
