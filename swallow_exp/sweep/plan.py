@@ -25,7 +25,8 @@ from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import output_root, read_inputs, run_paths
 from swallow_exp.sweep.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
-from swallow_exp.sweep.expand import Cell, Question, find_contrasts
+from swallow_exp.sweep.expand import Cell, find_contrasts
+from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.speed import Stated, read_measured
 from swallow_exp.sweep.why import undeclared_differences
 
@@ -100,7 +101,7 @@ def grid_flags(question: Question, planned: Sequence[PlannedCell]) -> list[str]:
     return flags
 
 
-def plan_plain(question: Question, planned: Sequence[PlannedCell]) -> dict[str, Any]:
+def plan_plain(question: Question, planned: Sequence[PlannedCell], remarks: Sequence[str] = ()) -> dict[str, Any]:
     """Everything, for --json; null where nobody knows."""
     cells = []
     for item in planned:
@@ -111,6 +112,7 @@ def plan_plain(question: Question, planned: Sequence[PlannedCell]) -> dict[str, 
     return {
         "name": question.name,
         "question": question.question,
+        "remarks": list(remarks),
         "formula": FORMULA,
         "cells": cells,
         "total": {name: _total(planned, value) for name, value in TOTALS.items()},
@@ -151,9 +153,9 @@ def _hours(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
-def plan_page(question: Question, planned: Sequence[PlannedCell]) -> str:
-    """The page `swallow plan` prints."""
-    lines = [f"{question.name}: {question.question}"]
+def plan_page(question: Question, planned: Sequence[PlannedCell], remarks: Sequence[str] = ()) -> str:
+    """The page `swallow plan` prints; `remarks` say what is not as the question's file says."""
+    lines = [f"{question.name}: {question.question}", *(f"  * {remark}" for remark in remarks)]
     for word, text in (("", question.section), ("expected: ", question.expects), ("outcome: ", question.outcome)):
         lines += [f"  {word}{text}"] if text else []
     width = max(len(item.cell.run_id) for item in planned)

@@ -17,8 +17,10 @@ from swallow_exp.record.events import append_events
 from swallow_exp.record.status import write_status
 from swallow_exp.sweep.composer import CellComposer
 from swallow_exp.sweep.estimate import Estimate, estimate_cell
-from swallow_exp.sweep.expand import expand_question, question_of_plan, read_question
+from swallow_exp.sweep.expand import expand_question
+from swallow_exp.sweep.narrow import question_of_plan
 from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
+from swallow_exp.sweep.question import list_questions, read_question
 from swallow_exp.sweep.speed import Measured, Stated, read_measured
 
 LLAMA = ["experiment=swallow_7b", "machine=a100_40gb_8n", "strategy=table6_7b", "suite=paper"]
@@ -144,8 +146,6 @@ def test_questions_share_their_cells() -> None:
 
 
 def test_every_question_says_what_it_expects() -> None:
-    from swallow_exp.sweep.expand import list_questions
-
     for name in list_questions():
         question = read_question(name)
         assert question.expects and question.outcome and question.section and question.baseline and question.seeds, name
