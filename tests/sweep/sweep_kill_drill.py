@@ -164,7 +164,7 @@ def disturb(drill: Drill, *, kills: int, how: str, seed: int) -> Iterator[str]:
     for attempt in ("to the end", "once more"):
         code = drill.start().wait(timeout=SWEEP_SECONDS)
         yield f"{attempt}: exit {code}"
-        assert code == 0
+        assert code == 0, f"see {drill.out.parent / drill.out.name}.log"
 
 
 def repeats(run: RunPaths, attempts: int) -> tuple[int, int]:
@@ -239,9 +239,9 @@ def run_drill(folder: Path, *, kills: int, how: str, steps: int, seed: int, wand
     levels = write_levels(folder / "levels", steps)
     with FakeWandbServer() if wandb else contextlib.nullcontext() as server:
         calm, killed = (Drill(folder / name, levels, steps, server) for name in ("calm", how))
-        started = time.monotonic()
+        there, started = calm.out.exists(), time.monotonic()
         assert calm.start().wait(timeout=SWEEP_SECONDS) == 0, f"see {folder / 'calm.log'}"
-        yield f"undisturbed: {time.monotonic() - started:.0f} s"
+        yield f"undisturbed: {time.monotonic() - started:.0f} s" + (", of an earlier drill" if there else "")
         yield from disturb(killed, kills=kills, how=how, seed=seed)
         run_ids = list_run_ids(calm.out)
         assert run_ids == list_run_ids(killed.out) and len(run_ids) == CELLS
