@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Cell:
     composed: Composed
     run_id: str
     label: str
+    identity: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what the run_id is made from
 
 
 def _excluded(choices: Mapping[str, str], rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -65,9 +66,10 @@ def expand_question(question: Question, overrides: Sequence[str] = (), config_di
     for choices, seed in wanted:
         mine, composed = composer.words(choices, seed), composer.compose(choices, seed)
         check_task_names(composed.config)
-        run_id = run_id_of(identity_of(composed.plain))
+        identity = identity_of(composed.plain)
+        run_id = run_id_of(identity)
         label = " ".join(choices[factor] for factor in question.factors) or composed.config.base_model.name
-        cells.setdefault(run_id, Cell(choices, seed, mine, composed, run_id, label))
+        cells.setdefault(run_id, Cell(choices, seed, mine, composed, run_id, label, identity))
     if not cells:
         raise _no_cell(question)
     return list(cells.values())

@@ -18,12 +18,13 @@ from typing import Any
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import find_artefact
+from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.units import format_bytes, format_count
 from swallow_exp.mixture.plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
-from swallow_exp.sweep.build import output_root, read_inputs, run_paths
+from swallow_exp.sweep.build import output_root, read_inputs
 from swallow_exp.sweep.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
 from swallow_exp.sweep.expand import Cell, find_contrasts
 from swallow_exp.sweep.question import Question
@@ -52,7 +53,7 @@ def plan_cells(cells: Sequence[Cell], stated: Stated) -> list[PlannedCell]:
     measured = read_measured(out, {cell.composed.config.base_model.name for cell in cells})
     planned = []
     for cell in cells:
-        run = run_paths(cell.composed)
+        run = RunPaths.of(out, cell.run_id)
         inputs = read_inputs(run) if run.folder.is_dir() else None
         plan = read_json(run.out / inputs["mixture"]["folder"] / PLAN_NAME) if inputs else None
         vocabulary = find_artefact(run.out / inputs["vocabulary"]["folder"]) if inputs else None
