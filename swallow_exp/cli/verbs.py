@@ -76,23 +76,26 @@ def train(arguments: Arguments) -> int:
 
 
 def _train_grid(arguments: Arguments) -> int:
+    from swallow_exp.artefact.progress import say
     from swallow_exp.sweep.build import output_root
     from swallow_exp.sweep.cells import CellJob, name_action
-    from swallow_exp.sweep.expand import expand_question, question_of_overrides, write_sweep
+    from swallow_exp.sweep.grid import expand_sweep, write_sweep
     from swallow_exp.sweep.launch import default_jobs, list_failures, run_cells, sweep_exit_code
     from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid
     from swallow_exp.sweep.why import check_one_factor
 
     launcher, hydra_words, run_words = choose_launcher(arguments.values.get("--launcher"), arguments.overrides)
-    question, overrides = question_of_overrides(run_words, arguments.config_dirs)
-    cells = expand_question(question, overrides, arguments.config_dirs)
+    sweep = expand_sweep(run_words, arguments.config_dirs)
+    question, cells = sweep.question, sweep.cells
+    for remark in sweep.remarks:
+        say(remark)
     check_one_factor(question, cells)
     out = output_root(cells[0].composed.config)
     if "--plan-only" in arguments.flags:
         for cell in cells:
             print(f"{cell.run_id}  {name_action(CellJob.of(cell, out))}")
         return EXIT_DONE
-    write_sweep(out, question, cells)
+    write_sweep(out, question, cells, sweep.others)
     jobs = arguments.whole_number("--jobs")
     if launcher == HERE:
         results = run_cells(cells, out=out, jobs=jobs or default_jobs(cells[0].composed.config), config_dirs=arguments.config_dirs)
@@ -106,7 +109,7 @@ def _train_grid(arguments: Arguments) -> int:
 
 def scripts(arguments: Arguments) -> int:
     """A sweep as job scripts of a cluster."""
-    from swallow_exp.sweep.expand import expand_question, question_of_overrides
+    from swallow_exp.sweep.grid import expand_sweep
     from swallow_exp.sweep.scripts import SYSTEMS, write_scripts
 
     no_names(arguments, "scripts")
@@ -115,19 +118,17 @@ def scripts(arguments: Arguments) -> int:
     if missing:
         known = ", ".join(SYSTEMS)
         raise RequestError(f"swallow scripts without {missing[0]}", expected=f"--system ({known}) and --to FOLDER", remedy="add it")
-    question, overrides = question_of_overrides(arguments.overrides, arguments.config_dirs)
-    cells = expand_question(question, overrides, arguments.config_dirs)
+    sweep = expand_sweep(arguments.overrides, arguments.config_dirs)
     template = user_path(given["--template"]) if "--template" in given else None
     written = write_scripts(
-        question,
-        cells,
+        sweep,
         system=given["--system"],
         to=user_path(given["--to"]),
         config_dirs=arguments.config_dirs,
         array="--array" in arguments.flags,
         template=template,
     )
-    print(f"{len(written)} scripts; submit them: bash {written[-1]}" if written else f"{question.name}: every cell is finished")
+    print(f"{len(written)} scripts; submit them: bash {written[-1]}" if written else f"{sweep.question.name}: every cell is finished")
     return EXIT_DONE
 
 
@@ -135,7 +136,7 @@ def plan(arguments: Arguments) -> int:
     """What a grid, or one run, will take before it runs."""
     import json
 
-    from swallow_exp.sweep.expand import expand_question, question_of_plan
+    from swallow_exp.sweep.grid import expand_sweep
     from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
     from swallow_exp.sweep.speed import Stated
 
@@ -144,9 +145,12 @@ def plan(arguments: Arguments) -> int:
         given = f"--mfu {stated.mfu:g}" + (" with --tokens-per-second" if stated.tokens_per_second is not None else "")
         raise RequestError(given, expected="one of the two; an MFU is a share, 0.4", remedy="give one of them")
     named = [f"+sweep={name}" for name in arguments.names]
-    question, overrides = question_of_plan([*named, *arguments.overrides], arguments.config_dirs)
-    planned = plan_cells(expand_question(question, overrides, arguments.config_dirs), stated)
-    print(json.dumps(plan_plain(question, planned), indent=1) if "--json" in arguments.flags else plan_page(question, planned))
+    sweep = expand_sweep([*named, *arguments.overrides], arguments.config_dirs, or_one_run=True)
+    planned = plan_cells(sweep.cells, stated)
+    if "--json" in arguments.flags:
+        print(json.dumps(plan_plain(sweep.question, planned, sweep.remarks), indent=1))
+    else:
+        print(plan_page(sweep.question, planned, sweep.remarks))
     return EXIT_DONE
 
 
