@@ -6,6 +6,7 @@
 <out>/reports/<name>/
 <out>/overlap/<corpus>/
 <out>/leases/<run_id>.json
+<out>/dashboards/{<name>.json, trackio/}
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ def logs_folder(out: Path) -> Path:
 def overlap_folder(out: Path, corpus_id: str) -> Path:
     """Which n-grams of evaluation items one corpus contains, a file for each set of items."""
     return out / "overlap" / corpus_id
+
+
+def trackio_folder(out: Path) -> Path:
+    """The store behind local dashboards: made from outboxes, so it may be removed at any time."""
+    return out / "dashboards" / "trackio"
+
+
+def pushed_dashboard(out: Path, name: str) -> Path:
+    """Where the dashboard of one sweep was pushed to, so that the next push changes it."""
+    return out / "dashboards" / f"{name}.json"
 
 
 def cell_lease(out: Path, run_id: str) -> Path:

@@ -1,0 +1,138 @@
+"""Write metric rows into a local trackio store, and serve it. The only file that imports trackio: no account, no network.
+
+(1) open      TRACKIO_DIR = the store, before the import    -> nothing is written to the home folder, nothing is sent
+(2) write     rows the store lacks, a transaction a block    -> the store is the cursor; a row's id is run_id:sequence, unique by the schema
+(3) serve     on this machine's own address                  -> url with the axis and no smoothing (trackio smooths unless it is told not to)
+
+The store is a view: a run filled from another outbox is removed and filled again.
+Reads/Writes  the store's folder (SQLite, one file a project).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.files import make_folder, user_disk
+from swallow_exp.artefact.progress import progress_bar
+from swallow_exp.track.rows import STEP_METRIC, MetricRow
+
+EXTRA = "swallow_exp[local]"
+BLOCK_ROWS = 5_000  # of one transaction
+DIGEST_KEY = "outbox_digest"
+LOOPBACK = "127.0.0.1"
+# Settings of trackio and of what it is built on, for this process only. DELETE: a write-ahead log is unsafe on shared file systems.
+SETTINGS = {
+    "TRACKIO_STORAGE_MODE": "sqlite",
+    "TRACKIO_SQLITE_JOURNAL_MODE": "delete",
+    "TRACKIO_PLOT_ORDER": "train/loss,eval/*,health/*,train/*",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+}
+# With these trackio would send rows to a server or believe that it runs on one.
+FOREIGN_PREFIXES = ("TRACKIO_", "GRADIO_", "SPACE_")
+FOREIGN_VARIABLES = ("SYSTEM",)
+
+
+@dataclass(frozen=True)
+class TrackioRun:
+    """Everything about a run except its rows. project: the dashboard it belongs to."""
+
+    project: str
+    run_id: str
+    outbox_digest: str
+    group: str | None
+    config: Mapping[str, Any]
+
+
+def open_store(folder: Path) -> Any:
+    """The trackio module with its store in `folder`. Raises RequestError when it is not installed or of another interface.
+
+    trackio decides at its import where its store is: one process, one store.
+    """
+    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_VARIABLES]:
+        del os.environ[name]
+    os.environ.update(SETTINGS, TRACKIO_DIR=str(make_folder(folder).resolve()))
+    try:
+        import trackio
+        from trackio.sqlite_storage import SQLiteStorage
+    except ImportError as error:
+        raise RequestError(
+            "a local dashboard without the package trackio", expected="the optional dependency", remedy=f"pip install '{EXTRA}'"
+        ) from error
+    wanted = ("bulk_log", "delete_run", "get_max_step_for_run", "get_project_db_filename", "get_run_config", "validate_project_name")
+    if missing := [name for name in wanted if not hasattr(SQLiteStorage, name)]:
+        version = importlib.metadata.version("trackio")
+        raise RequestError(f"trackio {version} has no {missing[0]}", expected="trackio 0.43", remedy=f"pip install '{EXTRA}'")
+    assert Path(trackio.utils.TRACKIO_DIR) == folder.resolve(), "one process has one store"
+    return trackio
+
+
+def project_of(trackio: Any, name: str) -> str:
+    """The project's name in the store for a sweep or run `name`: what the dashboard lists. Raises RequestError where trackio refuses it."""
+    storage = trackio.SQLiteStorage
+    try:
+        storage.validate_project_name(name)
+    except ValueError as error:
+        raise RequestError(f"a dashboard of '{name}': {error}", expected="a name trackio takes", remedy="give the sweep another name") from error
+    return Path(storage.get_project_db_filename(name)).stem
+
+
+def send_rows(folder: Path, target: TrackioRun, rows: Sequence[MetricRow]) -> int:
+    """Write those of `rows` that the store does not have yet; returns how many. A kill at any moment loses no row and doubles none."""
+    trackio = open_store(folder)
+    storage, project, run_id = trackio.SQLiteStorage, project_of(trackio, target.project), target.run_id
+    with user_disk(folder):
+        known = storage.get_run_config(project, run_id=run_id)
+        if known is not None and known.get(DIGEST_KEY) != target.outbox_digest:
+            storage.delete_run(project, run_id, run_id=run_id)
+        last = storage.get_max_step_for_run(project, run_id, run_id=run_id)
+        new = [row for row in rows if last is None or row.sequence > last]
+        config = {**target.config, DIGEST_KEY: target.outbox_digest, "_Group": target.group}
+        with progress_bar(run_id, len(new), unit="rows") as advance:
+            for first in range(0, len(new), BLOCK_ROWS):
+                block = new[first : first + BLOCK_ROWS]
+                storage.bulk_log(
+                    project,
+                    run_id,
+                    [dict(row.values) for row in block],
+                    steps=[row.sequence for row in block],
+                    config=config,
+                    log_ids=[f"{run_id}:{row.sequence}" for row in block],
+                    run_id=run_id,
+                )
+                advance(len(block))
+    return len(new)
+
+
+@contextlib.contextmanager
+def serve(folder: Path, name: str, *, port: int | None = None) -> Iterator[str]:
+    """Serve the store while the block runs; yields the address of the dashboard of `name`. port: None = a free one from 7860 on.
+
+    Raises RequestError when the port is taken.
+    """
+    trackio = open_store(folder)
+    project = project_of(trackio, name)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # its own address has neither the axis nor the smoothing
+            app, address, _, _ = trackio.show(
+                project=project, open_browser=False, block_thread=False, host=LOOPBACK, share=False, server_port=port, mcp_server=False
+            )
+    except OSError as error:
+        raise RequestError(
+            f"port {port} is in use" if port else "no free port from 7860 on", expected="a free port", remedy="choose another with --port"
+        ) from error
+    query = urlencode({"project": project, "x_axis": STEP_METRIC, "smoothing": 0})
+    try:
+        yield f"{address.rstrip('/')}/?{query}"
+    finally:
+        app.close(verbose=False)
