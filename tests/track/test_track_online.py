@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_wandb_server import FakeWandbServer, ServerRun
 from outbox_events import evaluation_event, train_events
+from wandb_server import FakeWandbServer, Fault, ServerRun
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.paths import RunPaths
@@ -92,10 +92,10 @@ def test_killed_half_way_then_repeated(run: RunPaths, server: FakeWandbServer) -
 
 def test_rows_a_broken_server_lost_are_sent_again(run: RunPaths, server: FakeWandbServer) -> None:
     append_events(run.events, train_events(0, 10))
-    server.refuse_streams = True
+    server.faults.append(lambda call: Fault(500) if call.kind == "stream" else None)
     with pytest.raises(RunFailed, match="took longer than 5 s; repeat the command"):
         send(run, timeout_seconds=5)
-    server.refuse_streams = False
+    server.faults.clear()
     assert send(run) == 10
     assert_server_has_the_outbox(server, run)
 

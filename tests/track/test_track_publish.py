@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from outbox_events import evaluation_event, train_events
-from wandb_log_reader import WandbLog, read_fragments, read_wandb_log
+from wandb_log import WandbLog, read_fragments, read_wandb_log
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
