@@ -133,6 +133,18 @@ def _baseline(sweep: Mapping[str, Any], written: Mapping[str, Any]) -> str | Non
     return next((run_id for run_id in matches if run_id in written), None)
 
 
+def shown_name(out: Path, group: str | None, run_id: str) -> str:
+    """A run as a reader of its sweep knows it: its cell's label, with the seed where there are several; the run_id where that says less."""
+    sweep = read_sweep(out, group) if group else None
+    cells = sweep["cells"] if sweep else []
+    seeds = {cell.get("seed") for cell in cells}
+    names = {
+        str(cell["run_id"]): f"{cell.get('label')} s{cell.get('seed')}" if len(seeds) > 1 else str(cell.get("label")) for cell in cells
+    }
+    name = names.get(run_id)
+    return name if name and list(names.values()).count(name) == 1 else run_id
+
+
 def read_claims(out: Path, name: str) -> tuple[Claim, ...]:
     """The claims of the sweep's report; none when there is no report."""
     document = read_json(ReportPaths.of(out, name).claims)
@@ -151,7 +163,9 @@ def verdict_sentences(claims: Sequence[Claim]) -> list[str]:
     sentences = []
     for contrast in dict.fromkeys(claim.contrast for claim in claims):
         own = [claim for claim in claims if claim.contrast == contrast]
-        verdicts = sorted({claim.verdict for claim in own}, key=lambda v: VERDICT_ORDER.index(v) if v in VERDICT_ORDER else len(VERDICT_ORDER))
+        verdicts = sorted(
+            {claim.verdict for claim in own}, key=lambda v: VERDICT_ORDER.index(v) if v in VERDICT_ORDER else len(VERDICT_ORDER)
+        )
         parts = [f"{verdict}: {', '.join(claim.measure for claim in own if claim.verdict == verdict)}" for verdict in verdicts]
         sentences.append(f"{contrast}. {'; '.join(parts)}.")
     return sentences

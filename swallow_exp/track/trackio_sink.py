@@ -2,9 +2,9 @@
 
 (1) open      TRACKIO_DIR = the store, before the import    -> nothing is written to the home folder, nothing is sent
 (2) write     rows the store lacks, a transaction a block    -> the store is the cursor; a row's id is run_id:sequence, unique by the schema
-(3) serve     on this machine's own address                  -> url with the axis and no smoothing (trackio smooths unless it is told not to)
+(3) serve     on 127.0.0.1                                   -> address with the axis and no smoothing (trackio smooths unless told not to)
 
-The store is a view: a run filled from another outbox is removed and filled again.
+The store is a view: a run filled from another outbox, or under another name, is removed and filled again.
 Reads/Writes  the store's folder (SQLite, one file a project).
 """
 
@@ -14,44 +14,42 @@ import contextlib
 import importlib.metadata
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import make_folder, user_disk
+from swallow_exp.artefact.files import digest_of, make_folder, user_disk
+from swallow_exp.artefact.paths import RunPaths, trackio_folder
 from swallow_exp.artefact.progress import progress_bar
+from swallow_exp.track.dashboard import shown_name
 from swallow_exp.track.rows import STEP_METRIC, MetricRow
+from swallow_exp.track.sinks import Sent, Target
 
+LOCAL = "local"
+MODES = (LOCAL,)
+FRAGMENT_MODES = ()
+TAKES_ARTIFACTS = False
 EXTRA = "swallow_exp[local]"
 BLOCK_ROWS = 5_000  # of one transaction
-DIGEST_KEY = "outbox_digest"
+MARK_KEY = "outbox"  # in the config: which outbox a run was filled from, under which name
 LOOPBACK = "127.0.0.1"
 # Settings of trackio and of what it is built on, for this process only. DELETE: a write-ahead log is unsafe on shared file systems.
 SETTINGS = {
     "TRACKIO_STORAGE_MODE": "sqlite",
     "TRACKIO_SQLITE_JOURNAL_MODE": "delete",
-    "TRACKIO_PLOT_ORDER": "train/loss,eval/*,health/*,train/*",
+    "TRACKIO_PLOT_ORDER": "train/loss,eval/,health/,flops,text_bytes",  # a bare prefix places its group; inside, the alphabet
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
 }
-# With these trackio would send rows to a server or believe that it runs on one.
-FOREIGN_PREFIXES = ("TRACKIO_", "GRADIO_", "SPACE_")
-FOREIGN_VARIABLES = ("SYSTEM",)
-
-
-@dataclass(frozen=True)
-class TrackioRun:
-    """Everything about a run except its rows. project: the dashboard it belongs to."""
-
-    project: str
-    run_id: str
-    outbox_digest: str
-    group: str | None
-    config: Mapping[str, Any]
+# With these trackio would send rows to a server, or believe that it runs on one.
+FOREIGN_VARIABLES = (
+    "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_WRITE_TOKEN", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID", "TRACKIO_WEBHOOK_URL",
+    "SPACE_ID", "SPACE_REPO_NAME", "SPACE_HOST", "SYSTEM",
+)  # fmt: skip
 
 
 def open_store(folder: Path) -> Any:
@@ -59,8 +57,8 @@ def open_store(folder: Path) -> Any:
 
     trackio decides at its import where its store is: one process, one store.
     """
-    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_VARIABLES]:
-        del os.environ[name]
+    for name in FOREIGN_VARIABLES:
+        os.environ.pop(name, None)
     os.environ.update(SETTINGS, TRACKIO_DIR=str(make_folder(folder).resolve()))
     try:
         import trackio
@@ -83,27 +81,35 @@ def project_of(trackio: Any, name: str) -> str:
     try:
         storage.validate_project_name(name)
     except ValueError as error:
-        raise RequestError(f"a dashboard of '{name}': {error}", expected="a name trackio takes", remedy="give the sweep another name") from error
+        raise RequestError(f"a dashboard of '{name}': {error}", expected="a name trackio takes", remedy="rename the sweep") from error
     return Path(storage.get_project_db_filename(name)).stem
 
 
-def send_rows(folder: Path, target: TrackioRun, rows: Sequence[MetricRow]) -> int:
-    """Write those of `rows` that the store does not have yet; returns how many. A kill at any moment loses no row and doubles none."""
+def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
+    """Write those of `rows` that the store of the output root does not have yet; `work` is a folder of the run.
+
+    A kill at any moment loses no row and doubles none.
+    """
+    out = RunPaths(work.parents[2]).out
+    folder, run_id = trackio_folder(out), target.run_id
     trackio = open_store(folder)
-    storage, project, run_id = trackio.SQLiteStorage, project_of(trackio, target.project), target.run_id
-    with user_disk(folder):
+    storage, project = trackio.SQLiteStorage, project_of(trackio, target.destination.project)
+    name = shown_name(out, target.group, run_id)
+    mark = digest_of([target.outbox_digest, name])
+    config = {**target.config, "run_id": run_id, "tags": list(target.tags), MARK_KEY: mark, "_Group": target.group}
+    with user_disk(folder), _readable(folder / storage.get_project_db_filename(project)):
         known = storage.get_run_config(project, run_id=run_id)
-        if known is not None and known.get(DIGEST_KEY) != target.outbox_digest:
-            storage.delete_run(project, run_id, run_id=run_id)
-        last = storage.get_max_step_for_run(project, run_id, run_id=run_id)
-        new = [row for row in rows if last is None or row.sequence > last]
-        config = {**target.config, DIGEST_KEY: target.outbox_digest, "_Group": target.group}
-        with progress_bar(run_id, len(new), unit="rows") as advance:
+        if known is not None and known.get(MARK_KEY) != mark:
+            storage.delete_run(project, name, run_id=run_id)
+        last = storage.get_max_step_for_run(project, run_id=run_id)
+        starting_step = 0 if last is None else int(last) + 1
+        new = [row for row in rows if row.sequence >= starting_step]
+        with progress_bar(name, len(new), unit="rows") as advance:
             for first in range(0, len(new), BLOCK_ROWS):
                 block = new[first : first + BLOCK_ROWS]
                 storage.bulk_log(
                     project,
-                    run_id,
+                    name,
                     [dict(row.values) for row in block],
                     steps=[row.sequence for row in block],
                     config=config,
@@ -111,7 +117,20 @@ def send_rows(folder: Path, target: TrackioRun, rows: Sequence[MetricRow]) -> in
                     run_id=run_id,
                 )
                 advance(len(block))
-    return len(new)
+    return Sent(len(new), starting_step)
+
+
+@contextlib.contextmanager
+def _readable(database: Path) -> Iterator[None]:
+    """Turn a damaged store into one line: it is only a view."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise RequestError(
+            f"the local dashboard's store {database} cannot be used ({error})",
+            expected="a whole one",
+            remedy="delete it and repeat the command",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -129,7 +148,9 @@ def serve(folder: Path, name: str, *, port: int | None = None) -> Iterator[str]:
             )
     except OSError as error:
         raise RequestError(
-            f"port {port} is in use" if port else "no free port from 7860 on", expected="a free port", remedy="choose another with --port"
+            f"port {port} is in use or not allowed" if port else "no free port from 7860 on",
+            expected="a free port",
+            remedy="choose another with --port",
         ) from error
     query = urlencode({"project": project, "x_axis": STEP_METRIC, "smoothing": 0})
     try:

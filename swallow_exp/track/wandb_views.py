@@ -107,14 +107,16 @@ class _Builder:
         ws, board = self.workspaces, self.board
         columns = [f"config:axis_{factor}.value" for factor in board.factors]
         columns += [f"summary:{metric}" for metric in board.scores[:FEW_COLUMNS]]
+        axis = {"x_axis": STEP_METRIC, "smoothing_type": "none", "smoothing_weight": 0}
         return ws.Workspace(
             entity=self.entity,
             project=self.project,
             name=display_name(board.name),
-            sections=[ws.Section(name=title, panels=panels, is_open=True) for title, panels in self.sections()],
-            settings=ws.WorkspaceSettings(
-                x_axis=STEP_METRIC, smoothing_type="none", smoothing_weight=0, max_runs=self.num_runs, group_by_prefix="first"
-            ),
+            sections=[
+                ws.Section(name=title, panels=panels, is_open=True, panel_settings=ws.SectionPanelSettings(**axis))
+                for title, panels in self.sections()
+            ],
+            settings=ws.WorkspaceSettings(**axis, max_runs=self.num_runs, group_by_prefix="first"),
             runset_settings=ws.RunsetSettings(
                 filters=self.filters(),
                 order=[self.expr.Ordering(self.expr.Metric("Name"), ascending=True)],
@@ -138,20 +140,27 @@ class _Builder:
             grid = wr.PanelGrid(runsets=[self.runset()], panels=[_placed(wr, panel, i) for i, panel in enumerate(panels)])
             blocks += [wr.H1(title), grid]
         return wr.Report(
-            project=self.project, entity=self.entity, title=f"swallow_exp: {board.name}", description=board.question, blocks=blocks, width="fluid"
+            project=self.project,
+            entity=self.entity,
+            title=f"swallow_exp {board.name}"[:128],
+            description=board.question,
+            blocks=blocks,
+            width="fluid",
         )
 
     def sections(self, *, with_changes: bool = True) -> Iterator[tuple[str, list[Any]]]:
-        """(title, panels) in the order a reader asks: how it went, by each choice, where it ended, what changed, why, and whether it is sound."""
+        """(title, panels) in the order a reader asks: how it went, by which choice, where it ended, what changed, and is it sound."""
         wr, board = self.reports, self.board
         curves = [*board.curves, *board.scores]
         yield "Learning curves: every run", [self.line(metric) for metric in curves]
         for factor in board.factors:
             yield f"Learning curves by {factor}", [self.line(metric, factor) for metric in curves]
         if board.scores:
-            yield "Final scores", [self.bars(metric, factor) for factor in board.factors for metric in board.scores] or [
-                self.bars(metric) for metric in board.scores
-            ]
+            yield (
+                "Final scores",
+                [self.bars(metric, factor) for factor in board.factors for metric in board.scores]
+                or [self.bars(metric) for metric in board.scores],
+            )
         if with_changes:
             told = "\n".join(f"- {sentence}" for sentence in verdict_sentences(board.claims)) + f"\n\n{changes_markdown(board.claims)}"
             text = told if board.claims else WITHOUT_CLAIMS.format(name=board.name)

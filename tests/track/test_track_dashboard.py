@@ -1,0 +1,202 @@
+"""The W&B dashboard of a sweep: what it is made from, and what a server on loopback knows after it was pushed."""
+
+import base64
+import importlib.util
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, write_study
+from wandb_server import Call, FakeWandbServer, Fault
+from wandb_views import REPORT, WORKSPACE, ViewStore
+
+from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.paths import RunPaths, pushed_dashboard, sweep_file
+from swallow_exp.record.events import append_events
+from swallow_exp.track.dashboard import changes_markdown, read_board, read_claims, shown_name, verdict_sentences
+from swallow_exp.track.rows import metric_names, read_metric_rows
+
+needs_views = pytest.mark.skipif(importlib.util.find_spec("wandb_workspaces") is None, reason="wandb-workspaces is not installed")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An output root with one finished sweep and its claims."""
+    root = tmp_path / "out"
+    write_study(root)
+    write_claims(root)
+    return root
+
+
+def test_a_board_names_what_the_publisher_sends(out: Path) -> None:
+    board = read_board(out, NAME)
+    sent = {name for level in LEVELS for name in metric_names(read_metric_rows(RunPaths.of(out, run_id(level)).events))}
+    assert set(board.metrics) == sent
+    assert board.factors == ("parallel",)
+    assert board.baseline_run_id == run_id("none")
+    assert board.curves == ("train/loss",) and board.scores == EVALUATIONS
+    assert board.health == ("train/grad_norm", "train/tokens_per_second")
+    append_events(
+        RunPaths.of(out, run_id("none")).events, [{"kind": "train", "trained_tokens": 21_000_000, "step": 21, "loss": 2, "mfu": 0.4}]
+    )
+    assert read_board(out, NAME).health == ("train/grad_norm", "train/tokens_per_second", "train/mfu")
+
+
+def test_claims_become_sentences_and_a_table_with_intervals(out: Path) -> None:
+    claims = read_claims(out, NAME)
+    assert verdict_sentences(claims) == [
+        "ntp_mixed vs none. improved: wmt_en_ja; inconclusive: qa.",
+        "ntp_two_staged vs none. equivalent: qa.",
+    ]
+    table = changes_markdown(claims).splitlines()
+    assert len(table) == 2 + 3 and len({line.count("|") for line in table}) == 1
+    assert table[2] == "| ntp_mixed vs none | wmt_en_ja | improved | 40 | 50 | +10 points [+5, +15] | +25% [+12, +39] |"
+    assert table[4].endswith("| +0.1 points [-0.1, +0.3] | - |")
+
+
+def test_without_a_report_there_are_no_claims(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    assert read_board(tmp_path, NAME).claims == ()
+
+
+def test_a_run_is_shown_by_what_sets_it_apart(out: Path) -> None:
+    assert shown_name(out, NAME, run_id("ntp_mixed")) == "ntp_mixed"
+    assert shown_name(out, None, run_id("ntp_mixed")) == run_id("ntp_mixed")
+    assert shown_name(out, NAME, "another") == "another"
+    sweep = read_json(sweep_file(out, NAME))
+    sweep["cells"][1]["seed"] = 1
+    sweep_file(out, NAME).write_text(json.dumps(sweep))
+    assert shown_name(out, NAME, run_id("ntp_mixed")) == "ntp_mixed s1"
+    sweep["cells"][2] |= {"seed": 1, "label": "ntp_mixed"}
+    sweep_file(out, NAME).write_text(json.dumps(sweep))
+    assert shown_name(out, NAME, run_id("ntp_mixed")) == run_id("ntp_mixed")  # two of one name: neither has it
+
+
+@pytest.mark.parametrize("name", ["absent", "../sweeps/pairs", ""])
+def test_an_unknown_sweep_is_one_line(out: Path, name: str) -> None:
+    with pytest.raises(RequestError, match=rf"no sweep {name} under .*; expected one of {NAME}; check"):
+        read_board(out, name)
+
+
+def test_a_sweep_without_rows_is_one_line(tmp_path: Path) -> None:
+    write_study(tmp_path, written=False)
+    with pytest.raises(RequestError, match=r"no run of sweep pairs has written anything yet.*swallow train -m \+sweep=pairs"):
+        read_board(tmp_path, NAME)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeWandbServer]:
+    with FakeWandbServer() as fake:
+        fake.views = ViewStore({"ablation", "other"})  # type: ignore[attr-defined]
+        fake.operations.update(fake.views.operations)  # type: ignore[attr-defined]
+        yield fake
+    assert fake.unknown == []
+
+
+def push(swallow: Any, server: FakeWandbServer, *words: str) -> subprocess.CompletedProcess[str]:
+    done = swallow("dashboard", "push", NAME, *words, WANDB_BASE_URL=server.url, WANDB_API_KEY="x" * 40)
+    assert isinstance(done, subprocess.CompletedProcess)
+    return done
+
+
+def views_of(server: FakeWandbServer) -> tuple[Any, Any]:
+    """The one workspace and the one report."""
+    store: ViewStore = server.views  # type: ignore[attr-defined]
+    (workspace,), (report,) = store.of_type(WORKSPACE), store.of_type(REPORT)
+    return workspace, report
+
+
+def panels_of(workspace: Any) -> dict[str, list[dict[str, Any]]]:
+    """Section -> panels of the saved spec."""
+    return {section["name"]: section["panels"] for section in workspace.spec["section"]["panelBankConfig"]["sections"]}
+
+
+@needs_views
+def test_pushed_twice_there_is_one_workspace_and_one_report(out: Path, server: FakeWandbServer, swallow: Any) -> None:
+    first = push(swallow, server)
+    assert first.returncode == 0, first.stderr
+    workspace, report = views_of(server)
+    assert first.stdout.split() == [
+        "workspace",
+        f"{server.url}/tester/ablation?nw={workspace.name[3:-2]}",
+        "report",
+        report_url(server, report),
+    ]
+    pushed_dashboard(out, NAME).unlink()  # as from another machine
+    append_events(
+        RunPaths.of(out, run_id("none")).events, [{"kind": "train", "trained_tokens": 21_000_000, "step": 21, "loss": 2, "mfu": 0.4}]
+    )
+    second = push(swallow, server)
+    assert second.returncode == 0 and second.stdout == first.stdout
+    workspace, report = views_of(server)
+    assert (workspace.times_saved, report.times_saved) == (2, 2)
+    assert "train/mfu" in json.dumps(workspace.spec) and "train/mfu" in json.dumps(report.spec)
+    report.display_name = "renamed by a reader"  # the id we kept finds it
+    assert push(swallow, server).returncode == 0
+    assert views_of(server)[1].times_saved == 3
+
+
+def report_url(server: FakeWandbServer, report: Any) -> str:
+    return f"{server.url}/tester/ablation/reports/swallow_exp-{NAME}--{report.node_id}"
+
+
+@needs_views
+def test_what_the_workspace_and_the_report_show(out: Path, server: FakeWandbServer, swallow: Any) -> None:
+    assert push(swallow, server).returncode == 0
+    workspace, report = views_of(server)
+    settings, runset = workspace.spec["section"]["settings"], workspace.spec["section"]["runSets"][0]
+    assert (settings["xAxis"], settings["smoothingType"], settings["smoothingWeight"]) == ("trained_tokens", "none", 0)
+    group = {"key": {"section": "run", "name": "group"}, "op": "=", "value": NAME, "disabled": False}
+    assert runset["filters"]["filters"] == [group]
+    assert base64.b64decode(runset["baselineRunId"]).decode() == f"Run:v1:{run_id('none')}:ablation:tester"
+    sections = panels_of(workspace)
+    assert list(sections) == [
+        "Learning curves: every run", "Learning curves by parallel", "Final scores", "Relative change", "What differs between runs", "Health",
+    ]  # fmt: skip
+    grouped = [panel["config"] for panel in sections["Learning curves by parallel"]]
+    assert [config["metrics"] for config in grouped] == [["train/loss"], *([name] for name in EVALUATIONS)]
+    for config in (panel["config"] for title in list(sections)[:2] + ["Health"] for panel in sections[title]):
+        assert (config["xAxis"], config["smoothingType"]) == ("trained_tokens", "none")
+    assert {(c["groupBy"], c["groupAgg"], c["groupArea"]) for c in grouped} == {("axis_parallel.value", "mean", "minmax")}
+    assert [panel["config"]["metrics"] for panel in sections["Final scores"]] == [[name] for name in EVALUATIONS]
+    assert "+25% [+12, +39]" in sections["Relative change"][0]["config"]["value"]
+    assert sections["What differs between runs"][0]["config"] == {"diffOnly": True}
+    published = set(metric_names(read_metric_rows(RunPaths.of(out, run_id("none")).events)))
+    shown = {name for panels in sections.values() for panel in panels for name in panel["config"].get("metrics", [])}
+    assert shown <= published
+    text = json.dumps(report.spec, ensure_ascii=False)
+    for words in ("Does a parallel corpus help 翻訳?", "Expected: translation improves", "improved: wmt_en_ja", "+25% [+12, +39]"):
+        assert words in text
+    grids = [block["metadata"] for block in report.spec["blocks"] if block["type"] == "panel-grid"]
+    assert all(grid["runSets"][0]["filters"]["filters"] == [group] for grid in grids)
+    lines = [p["config"] for g in grids for p in g["panelBankSectionConfig"]["panels"] if p["viewType"] == "Run History Line Plot"]
+    assert {name for config in lines for name in config["metrics"]} >= {"train/loss", *EVALUATIONS, "train/grad_norm"}
+    assert {(config["xAxis"], config["smoothingType"]) for config in lines} == {("trained_tokens", "none")}
+    assert "axis_parallel.value" in {config.get("groupBy") for config in lines}
+
+
+@needs_views
+def test_wrong_requests_of_a_push_are_one_line_and_keep_nothing(out: Path, server: FakeWandbServer, swallow: Any) -> None:
+    done = push(swallow, server, "--project", "absent")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "no W&B project tester/absent" in done.stderr and "swallow publish pairs --mode online" in done.stderr
+    done = swallow("dashboard", "push", NAME)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "expected a login" in done.stderr
+    server.faults.append(lambda call: Fault(400) if call == Call("graphql", "upsertView", call.number) else None)
+    done = push(swallow, server)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "W&B refused or could not be reached" in done.stderr
+    assert not pushed_dashboard(out, NAME).exists()
+    server.faults.clear()
+    assert push(swallow, server).returncode == 0  # killed between the two: the next push completes it
+    assert [view.times_saved for view in views_of(server)] == [2, 1]
+
+
+def test_a_missing_extra_is_named(out: Path, swallow: Any, tmp_path: Path) -> None:
+    (tmp_path / "wandb_workspaces").mkdir()
+    (tmp_path / "wandb_workspaces" / "__init__.py").write_text("raise ImportError('not here')")
+    done = swallow("dashboard", "push", NAME)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install 'swallow_exp[dashboard]'" in done.stderr
