@@ -65,7 +65,7 @@ VERBS: dict[str, Verb] = {
     "plan": (verbs.plan, frozenset({"--json"}), _HYDRA | {"--mfu", "--tokens-per-second", "--price"}),
     "status": (verbs.status, frozenset({"--json"}), _OUT),
     "evaluate": (verbs.evaluate, frozenset({"--follow"}), _OUT | {"--fraction", "--processes", "--config-dir"}),
-    "publish": (verbs.publish, frozenset(), _OUT | {"--mode", "--project"}),
+    "publish": (verbs.publish, frozenset({"--rows-only"}), _OUT | {"--sink", "--mode", "--project"}),
     "dashboard": (verbs.dashboard, frozenset({"--no-open"}), _OUT | {"--port", "--project", "--entity"}),
     "report": (verbs.report, frozenset(), _OUT),
     "export": (verbs.export, frozenset(), _OUT | {"--to", "--tokens", "--dtype"}),

@@ -175,10 +175,15 @@ def publish(arguments: Arguments) -> int:
     else:
         run = find_run(out, name)
         run_ids, out = [run.run_id], run.out
-    mode = arguments.values.get("--mode", "offline")
-    if mode not in ("offline", "online"):
-        raise RequestError(f"--mode {mode}", expected="offline or online", remedy="write --mode offline")
-    return publish_runs(out, run_ids, mode=mode, project=arguments.values.get("--project"), group=name if sweep else None)
+    return publish_runs(
+        out,
+        run_ids,
+        mode=arguments.values.get("--mode"),
+        sink=arguments.values.get("--sink", "wandb"),
+        project=arguments.values.get("--project"),
+        group=name if sweep else None,
+        rows_only="--rows-only" in arguments.flags,
+    )
 
 
 def dashboard(arguments: Arguments) -> int:

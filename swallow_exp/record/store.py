@@ -109,6 +109,12 @@ def read_sweep(out: Path, name: str) -> dict[str, Any] | None:
     return sweep if isinstance(sweep, dict) and isinstance(sweep.get("cells"), list) else None
 
 
+def sweeps_of(out: Path, run_id: str) -> list[dict[str, Any]]:
+    """The expanded grids that have this run as a cell, by name."""
+    sweeps = (read_sweep(out, path.stem) for path in sorted(sweep_file(out, "any").parent.glob("*.json")))
+    return [sweep for sweep in sweeps if sweep and any(cell["run_id"] == run_id for cell in sweep["cells"])]
+
+
 def read_config(run: RunPaths) -> dict[str, Any]:
     """The resolved config of a run as a plain dict. Raises RequestError when it is missing or torn."""
     import yaml

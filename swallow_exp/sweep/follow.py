@@ -57,26 +57,47 @@ def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig |
         time.sleep(FOLLOW_SECONDS)
 
 
-def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None = None, group: str | None = None) -> int:
+def publish_runs(
+    out: Path,
+    run_ids: Sequence[str],
+    *,
+    mode: str | None,
+    sink: str = "wandb",
+    project: str | None = None,
+    group: str | None = None,
+    rows_only: bool = False,
+    timeout_seconds: float | None = None,
+) -> int:
     """Publish runs one after the other, each in a process of its own; one that fails does not stop the others.
 
-    Project and entity are the run's own (tracking.*) unless `project` is given. Returns an exit code.
+    mode       of the sink; None: its first
+    project    None: the run's own (tracking.*), as its entity
+    rows_only  no artifacts and no table of items, whatever tracking.* says
+    Returns an exit code. Raises RequestError for a sink or a mode that does not exist.
     """
-    from swallow_exp.track.launch import launch_publication
+    from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
+    from swallow_exp.track.sinks import Destination, check_mode
 
-    code = EXIT_DONE
+    mode, code = check_mode(sink, mode), EXIT_DONE
     for run_id in run_ids:
         run = RunPaths.of(out, run_id)
         if not run.identity.exists():
             say(f"{run_id}: not started, nothing to publish")
             continue
         try:
-            tracking = read_config(run)["tracking"]
-            chosen = project or tracking["wandb_project"]
-            rows = launch_publication(out, run_id, mode=mode, project=chosen, entity=tracking["wandb_entity"], group=group)
+            tracking = Config.of(read_config(run)).tracking
+            rows = launch_publication(
+                out,
+                run_id,
+                Destination(sink, mode, project or tracking.wandb_project, tracking.wandb_entity if sink == "wandb" else None),
+                group=group,
+                artifacts=tracking.artifacts and not rows_only,
+                items_table=tracking.items_table and not rows_only,
+                timeout_seconds=timeout_seconds or TIMEOUT_SECONDS,
+            )
         except SwallowError as error:
             say(f"swallow: {run_id}: not published: {error}")
             code = max(code, error.exit_code)
             continue
-        print(f"{run_id}: {rows} rows sent ({mode})")
+        print(f"{run_id}: {rows} rows sent ({sink} {mode})")
     return code

@@ -48,7 +48,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything a dashboard of one sweep is made from. factors: identity groups with several levels, in the sweep's order."""
+    """Everything a dashboard of one sweep is made from. factors: what its runs differ in, in the sweep's order."""
 
     name: str
     question: str
@@ -117,13 +117,12 @@ def find_sweep(out: Path, name: str) -> dict[str, Any]:
 
 
 def _factors(sweep: Mapping[str, Any]) -> tuple[str, ...]:
-    """Groups whose level differs among the cells: axes of the sweep first, then what follows them."""
-    levels: dict[str, set[str]] = {}
+    """What differs among the cells: axes of the sweep first (groups, or fields as optim.lr_peak), then groups that follow them."""
+    levels = {str(axis): {str(level) for level in values} for axis, values in (sweep.get("axes") or {}).items()}
     for cell in sweep["cells"]:
         for group, level in cell["choices"].items():
             levels.setdefault(str(group), set()).add(str(level))
-    order = list(dict.fromkeys([*(sweep.get("axes") or {}), *levels]))
-    return tuple(group for group in order if len(levels.get(group, ())) > 1)
+    return tuple(factor for factor, values in levels.items() if len(values) > 1 and factor != "seed")
 
 
 def _baseline(sweep: Mapping[str, Any], written: Mapping[str, Any]) -> str | None:

@@ -36,14 +36,16 @@ def open_dashboard(out: Path, name: str, *, port: int | None = None, browse: boo
     """
     if port is not None and port > MAX_PORT:
         raise RequestError(f"--port {port}", expected=f"a port up to {MAX_PORT:,}", remedy="choose another")
-    run_ids = [name] if name in list_run_ids(out) else [str(cell["run_id"]) for cell in find_sweep(out, name)["cells"]]
+    is_run = name in list_run_ids(out)
+    run_ids = [name] if is_run else [str(cell["run_id"]) for cell in find_sweep(out, name)["cells"]]
+    group = None if is_run else name
     if not any(RunPaths.of(out, run_id).events.exists() for run_id in run_ids):
         raise RequestError(
             f"nothing to show of {name}: none of its runs has written anything yet",
             expected="at least one run that trains",
             remedy="start it, then repeat the command",
         )
-    sizes = fill(out, name, run_ids, {})
+    sizes = fill(out, name, group, run_ids, {})
     with serve(trackio_folder(out), name, port=port) as address:
         print(address, flush=True)
         say("Ctrl-C ends it; rows that runs write meanwhile appear by themselves")
@@ -52,18 +54,18 @@ def open_dashboard(out: Path, name: str, *, port: int | None = None, browse: boo
         try:
             while True:
                 time.sleep(FOLLOW_SECONDS)
-                sizes = fill(out, name, run_ids, sizes)
+                sizes = fill(out, name, group, run_ids, sizes)
         except KeyboardInterrupt:
             return
 
 
-def fill(out: Path, name: str, run_ids: Sequence[str], sizes: dict[str, int]) -> dict[str, int]:
-    """Publish every run whose outbox has another size than in `sizes`; returns the sizes now."""
+def fill(out: Path, name: str, group: str | None, run_ids: Sequence[str], sizes: dict[str, int]) -> dict[str, int]:
+    """Publish to project `name` every run whose outbox has another size than in `sizes`; returns the sizes now."""
     events = {run_id: RunPaths.of(out, run_id).events for run_id in run_ids}
     now = {run_id: path.stat().st_size for run_id, path in events.items() if path.exists()}
     changed = [run_id for run_id in now if now[run_id] != sizes.get(run_id)]
     for run_id in track(changed, "outboxes", len(changed)):
-        publish_run(out, run_id, Destination(sink="trackio", mode=LOCAL, project=name), group=name)
+        publish_run(out, run_id, Destination(sink="trackio", mode=LOCAL, project=name), group=group)
     return now
 
 

@@ -32,6 +32,7 @@ LOCAL = "local"
 MODES = (LOCAL,)
 FRAGMENT_MODES = ()
 TAKES_ARTIFACTS = False
+ASK_EACH_TIME = True
 EXTRA = "swallow_exp[local]"
 BLOCK_ROWS = 5_000  # of one transaction
 MARK_KEY = "outbox"  # in the config: which outbox a run was filled from, under which name

@@ -20,7 +20,7 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of
 from swallow_exp.track.dashboard import Board, changes_markdown, verdict_sentences
-from swallow_exp.track.rows import STEP_METRIC
+from swallow_exp.track.rows import STEP_METRIC, axis_key
 from swallow_exp.track.wandb_sink import import_wandb
 
 EXTRA = "swallow_exp[dashboard]"
@@ -68,13 +68,22 @@ def push_views(board: Board, *, project: str, entity: str | None, report_id: str
         report.id = builder.find_report(api, report.title, report_id)
         workspace.save()
         report.save()
-    except (wandb.Error, OSError) as error:
+    except (wandb.Error, OSError, _failed_call(wandb)) as error:
         raise RequestError(
             f"W&B refused or could not be reached ({_first_line(error)})",
             expected="a login (`wandb login` or WANDB_API_KEY) and a network",
             remedy="log in, check --project and --entity, and repeat the command",
         ) from error
     return Pushed(str(workspace.url), str(report.url), str(report.id))
+
+
+def _failed_call(wandb: Any) -> type[Exception]:
+    """What wandb's background process raises for an answer it cannot use; in releases without it, wandb.Error."""
+    try:
+        error: type[Exception] = wandb.sdk.lib.service.service_connection.WandbApiFailedError
+    except AttributeError:
+        error = wandb.Error
+    return error
 
 
 def _first_line(error: Exception) -> str:
@@ -105,7 +114,7 @@ class _Builder:
     def workspace(self) -> Any:
         """The saved view."""
         ws, board = self.workspaces, self.board
-        columns = [f"config:axis_{factor}.value" for factor in board.factors]
+        columns = [f"config:{axis_key(factor)}.value" for factor in board.factors]
         columns += [f"summary:{metric}" for metric in board.scores[:FEW_COLUMNS]]
         axis = {"x_axis": STEP_METRIC, "smoothing_type": "none", "smoothing_weight": 0}
         return ws.Workspace(
@@ -171,7 +180,6 @@ class _Builder:
 
     def line(self, metric: str, factor: str | None = None) -> Any:
         """One metric over trained tokens: every run, or the mean of each level of `factor` with the range of its runs."""
-        grouping = {"groupby": self.reports.Config(f"axis_{factor}"), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
         return self.reports.LinePlot(
             title=metric,
             x=STEP_METRIC,
@@ -180,19 +188,24 @@ class _Builder:
             smoothing_type="none",
             smoothing_factor=0.0,
             max_runs_to_show=self.num_runs,
-            **(grouping if factor else {}),
+            **self.grouping(factor),
         )
 
     def bars(self, metric: str, factor: str | None = None) -> Any:
         """One metric at the end, by level of `factor`."""
-        grouping = {"groupby": self.reports.Config(f"axis_{factor}"), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
         return self.reports.BarPlot(
             title=f"{metric} by {factor}" if factor else metric,
             metrics=[metric],
             max_runs_to_show=self.num_runs,
             max_bars_to_show=self.num_runs,
-            **(grouping if factor else {}),
+            **self.grouping(factor),
         )
+
+    def grouping(self, factor: str | None) -> dict[str, Any]:
+        """Mean of each level's runs, with their smallest and largest; nothing without a factor."""
+        if factor is None:
+            return {}
+        return {"groupby": self.reports.Config(axis_key(factor)), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
 
     def runset(self) -> Any:
         """The sweep's runs, for the panels of a report."""

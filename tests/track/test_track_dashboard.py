@@ -6,11 +6,12 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, write_study
-from wandb_server import Call, FakeWandbServer, Fault
+from wandb_server import FakeWandbServer, Fault
 from wandb_views import REPORT, WORKSPACE, ViewStore
 
 from swallow_exp.artefact.errors import RequestError
@@ -19,7 +20,9 @@ from swallow_exp.artefact.paths import RunPaths, pushed_dashboard, sweep_file
 from swallow_exp.record.events import append_events
 from swallow_exp.track.dashboard import changes_markdown, read_board, read_claims, shown_name, verdict_sentences
 from swallow_exp.track.rows import metric_names, read_metric_rows
+from swallow_exp.track.wandb_views import _Builder
 
+LATE_ROW = {"kind": "train", "trained_tokens": 21_000_000, "step": 21, "loss": 2, "mfu": 0.4}
 needs_views = pytest.mark.skipif(importlib.util.find_spec("wandb_workspaces") is None, reason="wandb-workspaces is not installed")
 
 
@@ -40,9 +43,7 @@ def test_a_board_names_what_the_publisher_sends(out: Path) -> None:
     assert board.baseline_run_id == run_id("none")
     assert board.curves == ("train/loss",) and board.scores == EVALUATIONS
     assert board.health == ("train/grad_norm", "train/tokens_per_second")
-    append_events(
-        RunPaths.of(out, run_id("none")).events, [{"kind": "train", "trained_tokens": 21_000_000, "step": 21, "loss": 2, "mfu": 0.4}]
-    )
+    append_events(RunPaths.of(out, run_id("none")).events, [LATE_ROW])
     assert read_board(out, NAME).health == ("train/grad_norm", "train/tokens_per_second", "train/mfu")
 
 
@@ -97,8 +98,8 @@ def server() -> Iterator[FakeWandbServer]:
     assert fake.unknown == []
 
 
-def push(swallow: Any, server: FakeWandbServer, *words: str) -> subprocess.CompletedProcess[str]:
-    done = swallow("dashboard", "push", NAME, *words, WANDB_BASE_URL=server.url, WANDB_API_KEY="x" * 40)
+def push(swallow: Any, server: FakeWandbServer, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = swallow("dashboard", "push", NAME, *words, **{"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "x" * 40, **environment})
     assert isinstance(done, subprocess.CompletedProcess)
     return done
 
@@ -110,89 +111,91 @@ def views_of(server: FakeWandbServer) -> tuple[Any, Any]:
     return workspace, report
 
 
-def panels_of(workspace: Any) -> dict[str, list[dict[str, Any]]]:
-    """Section -> panels of the saved spec."""
-    return {section["name"]: section["panels"] for section in workspace.spec["section"]["panelBankConfig"]["sections"]}
-
-
 @needs_views
-def test_pushed_twice_there_is_one_workspace_and_one_report(out: Path, server: FakeWandbServer, swallow: Any) -> None:
+def test_pushed_twice_there_is_one_workspace_and_one_report_of_what_was_published(out: Path, server: FakeWandbServer, swallow: Any) -> None:
     first = push(swallow, server)
     assert first.returncode == 0, first.stderr
     workspace, report = views_of(server)
-    assert first.stdout.split() == [
-        "workspace",
-        f"{server.url}/tester/ablation?nw={workspace.name[3:-2]}",
-        "report",
-        report_url(server, report),
-    ]
+    report_url = f"{server.url}/tester/ablation/reports/swallow_exp-{NAME}--{report.node_id}"
+    assert first.stdout.split() == ["workspace", f"{server.url}/tester/ablation?nw={workspace.name[3:-2]}", "report", report_url]
+    assert read_json(pushed_dashboard(out, NAME))["/ablation"]["report_id"] == report.node_id
+    assert_workspace(workspace, set(metric_names(read_metric_rows(RunPaths.of(out, run_id("none")).events))))
+    assert_report(report)
     pushed_dashboard(out, NAME).unlink()  # as from another machine
-    append_events(
-        RunPaths.of(out, run_id("none")).events, [{"kind": "train", "trained_tokens": 21_000_000, "step": 21, "loss": 2, "mfu": 0.4}]
-    )
+    append_events(RunPaths.of(out, run_id("none")).events, [LATE_ROW])
     second = push(swallow, server)
     assert second.returncode == 0 and second.stdout == first.stdout
     workspace, report = views_of(server)
     assert (workspace.times_saved, report.times_saved) == (2, 2)
     assert "train/mfu" in json.dumps(workspace.spec) and "train/mfu" in json.dumps(report.spec)
-    report.display_name = "renamed by a reader"  # the id we kept finds it
-    assert push(swallow, server).returncode == 0
-    assert views_of(server)[1].times_saved == 3
 
 
-def report_url(server: FakeWandbServer, report: Any) -> str:
-    return f"{server.url}/tester/ablation/reports/swallow_exp-{NAME}--{report.node_id}"
+GROUP = {"key": {"section": "run", "name": "group"}, "op": "=", "value": NAME, "disabled": False}
+LINES = ["Learning curves: every run", "Learning curves by parallel", "Health"]
+SECTIONS = [*LINES[:2], "Final scores", "Relative change", "What differs between runs", "Health"]
 
 
-@needs_views
-def test_what_the_workspace_and_the_report_show(out: Path, server: FakeWandbServer, swallow: Any) -> None:
-    assert push(swallow, server).returncode == 0
-    workspace, report = views_of(server)
+def assert_workspace(workspace: Any, published: set[str]) -> None:
+    """Its panels name exactly what the publisher sends, over trained tokens, unsmoothed, grouped by the flat keys of the config."""
     settings, runset = workspace.spec["section"]["settings"], workspace.spec["section"]["runSets"][0]
     assert (settings["xAxis"], settings["smoothingType"], settings["smoothingWeight"]) == ("trained_tokens", "none", 0)
-    group = {"key": {"section": "run", "name": "group"}, "op": "=", "value": NAME, "disabled": False}
-    assert runset["filters"]["filters"] == [group]
+    assert runset["filters"]["filters"] == [GROUP]
     assert base64.b64decode(runset["baselineRunId"]).decode() == f"Run:v1:{run_id('none')}:ablation:tester"
-    sections = panels_of(workspace)
-    assert list(sections) == [
-        "Learning curves: every run", "Learning curves by parallel", "Final scores", "Relative change", "What differs between runs", "Health",
-    ]  # fmt: skip
-    grouped = [panel["config"] for panel in sections["Learning curves by parallel"]]
-    assert [config["metrics"] for config in grouped] == [["train/loss"], *([name] for name in EVALUATIONS)]
-    for config in (panel["config"] for title in list(sections)[:2] + ["Health"] for panel in sections[title]):
+    saved = workspace.spec["section"]["panelBankConfig"]["sections"]
+    sections = {section["name"]: [panel["config"] for panel in section["panels"]] for section in saved}
+    assert list(sections) == SECTIONS
+    assert {config["metrics"][0] for panels in sections.values() for config in panels if "metrics" in config} <= published
+    for config in (config for title in LINES for config in sections[title]):
         assert (config["xAxis"], config["smoothingType"]) == ("trained_tokens", "none")
+    grouped = sections["Learning curves by parallel"]
+    assert [config["metrics"] for config in grouped] == [["train/loss"], *([name] for name in EVALUATIONS)]
     assert {(c["groupBy"], c["groupAgg"], c["groupArea"]) for c in grouped} == {("axis_parallel.value", "mean", "minmax")}
-    assert [panel["config"]["metrics"] for panel in sections["Final scores"]] == [[name] for name in EVALUATIONS]
-    assert "+25% [+12, +39]" in sections["Relative change"][0]["config"]["value"]
-    assert sections["What differs between runs"][0]["config"] == {"diffOnly": True}
-    published = set(metric_names(read_metric_rows(RunPaths.of(out, run_id("none")).events)))
-    shown = {name for panels in sections.values() for panel in panels for name in panel["config"].get("metrics", [])}
-    assert shown <= published
+    assert [config["metrics"] for config in sections["Final scores"]] == [[name] for name in EVALUATIONS]
+    assert "+25% [+12, +39]" in sections["Relative change"][0]["value"]
+    assert sections["What differs between runs"] == [{"diffOnly": True}]
+
+
+def assert_report(report: Any) -> None:
+    """Question, expectation and verdicts in words; the same panels, for the sweep's runs only."""
     text = json.dumps(report.spec, ensure_ascii=False)
     for words in ("Does a parallel corpus help 翻訳?", "Expected: translation improves", "improved: wmt_en_ja", "+25% [+12, +39]"):
         assert words in text
     grids = [block["metadata"] for block in report.spec["blocks"] if block["type"] == "panel-grid"]
-    assert all(grid["runSets"][0]["filters"]["filters"] == [group] for grid in grids)
-    lines = [p["config"] for g in grids for p in g["panelBankSectionConfig"]["panels"] if p["viewType"] == "Run History Line Plot"]
+    assert len(grids) == len(SECTIONS) - 1  # the relative change is text here
+    assert all(grid["runSets"][0]["filters"]["filters"] == [GROUP] for grid in grids)
+    panels = [panel for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
+    lines = [panel["config"] for panel in panels if panel["viewType"] == "Run History Line Plot"]
     assert {name for config in lines for name in config["metrics"]} >= {"train/loss", *EVALUATIONS, "train/grad_norm"}
     assert {(config["xAxis"], config["smoothingType"]) for config in lines} == {("trained_tokens", "none")}
     assert "axis_parallel.value" in {config.get("groupBy") for config in lines}
 
 
 @needs_views
+def test_the_report_is_found_by_its_id_then_by_its_title(out: Path) -> None:
+    builder = _Builder(read_board(out, NAME), "tester", "ablation", None, None, None)
+    there = [SimpleNamespace(id="1", display_name="renamed"), SimpleNamespace(id="2", display_name="title")]
+    api = SimpleNamespace(reports=lambda path: there)
+    assert builder.find_report(api, "title", "1") == "1"
+    assert builder.find_report(api, "title", "deleted") == "2"
+    assert builder.find_report(api, "another", None) == ""
+
+
+@needs_views
 def test_wrong_requests_of_a_push_are_one_line_and_keep_nothing(out: Path, server: FakeWandbServer, swallow: Any) -> None:
-    done = push(swallow, server, "--project", "absent")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "no W&B project tester/absent" in done.stderr and "swallow publish pairs --mode online" in done.stderr
-    done = swallow("dashboard", "push", NAME)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "expected a login" in done.stderr
-    server.faults.append(lambda call: Fault(400) if call == Call("graphql", "upsertView", call.number) else None)
+    for words, environment, said in (
+        (
+            ["--project", "absent"],
+            {},
+            "no W&B project tester/absent; expected a project with the sweep's runs; publish first: swallow publish",
+        ),
+        ([], {"WANDB_API_KEY": ""}, "expected a login"),
+    ):
+        done = push(swallow, server, *words, **environment)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr, done.stderr
+    server.faults.append(lambda call: Fault(400) if call.name == "upsertView" else None)
     done = push(swallow, server)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "W&B refused or could not be reached" in done.stderr
     assert not pushed_dashboard(out, NAME).exists()
-    server.faults.clear()
-    assert push(swallow, server).returncode == 0  # killed between the two: the next push completes it
-    assert [view.times_saved for view in views_of(server)] == [2, 1]
 
 
 def test_a_missing_extra_is_named(out: Path, swallow: Any, tmp_path: Path) -> None:
