@@ -25,7 +25,7 @@ from swallow_exp.track.publish import publish_run
 from swallow_exp.track.sinks import Destination
 from swallow_exp.track.trackio_sink import LOCAL, serve
 
-FOLLOW_SECONDS = 10.0
+FOLLOW_SECONDS = 3.0
 MAX_PORT = 65_535
 
 
