@@ -47,7 +47,7 @@ def _checkpoints(run: RunPaths) -> Iterator[Artifact]:
             name=f"checkpoint-{run.run_id}",
             alias=f"tokens-{record.trained_tokens}",
             metadata={**facts, "path": str(export.absolute())},
-            references=places,
+            references={name: place for name, place in places.items() if place.exists()},  # retention may have removed one
         )
 
 

@@ -11,6 +11,7 @@ Reads/Writes  only the working folder it is given (wandb's own files).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,8 +97,11 @@ def _log_artifacts(wandb: Any, run: Any, target: Target) -> set[str]:
     for one in target.artifacts:
         artifact = wandb.Artifact(one.name, type=one.kind, metadata=dict(one.metadata))
         for name, place in one.references.items():
-            # not checked: a checkpoint is large, and may lie where only the cluster sees it; the metadata have its digest
+            # not read: weights are large; a checksum of places alone would be that of other weights there as well
             artifact.add_reference(place.absolute().as_uri(), name=name, checksum=False)
+        if one.references:
+            with artifact.new_file(f"{one.kind}.json", encoding="utf-8") as file:
+                json.dump(dict(one.metadata), file, ensure_ascii=False)
         for name, path in one.files.items():
             artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)  # neither copied
         logged.append((one, run.log_artifact(artifact, aliases=[one.alias])))
@@ -107,7 +111,7 @@ def _log_artifacts(wandb: Any, run: Any, target: Target) -> set[str]:
     for one, artifact in logged:
         try:
             artifact.wait(timeout=ARTIFACT_SECONDS)
-        except (wandb.errors.WaitTimeoutError, ValueError, wandb.Error):
+        except (wandb.Error, ValueError):  # too late, or refused
             continue  # said by the publisher, sent again next time
         arrived.add(one.key)
     return arrived

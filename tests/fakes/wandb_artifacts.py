@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+ENTITY = "tester"
+
 if TYPE_CHECKING:
     from wandb_server import FakeWandbServer
 
@@ -16,6 +18,7 @@ class ServerArtifact:
     """One version of one artifact."""
 
     node_id: str
+    project: str
     collection: str
     version: int
     type: str
@@ -65,7 +68,9 @@ def _create(fake: FakeWandbServer, variables: dict[str, Any]) -> dict[str, Any]:
         node_id = base64.urlsafe_b64encode(f"Artifact:{len(store.versions) + 1}".encode()).decode().rstrip("=")
         metadata = json.loads(given.get("metadata") or "{}")
         kind, client, run = given["artifactTypeName"], str(given.get("clientID")), given.get("runName")
-        known = ServerArtifact(node_id, name, len(same), kind, given["digest"], client, run, metadata, aliases)
+        known = ServerArtifact(
+            node_id, str(given.get("projectName")), name, len(same), kind, given["digest"], client, run, metadata, aliases
+        )
         store.versions.append(known)
     else:
         known.aliases |= aliases
@@ -112,12 +117,34 @@ def _type(fake: FakeWandbServer, variables: dict[str, Any]) -> dict[str, Any]:
     return {"project": {"artifact": {"artifactType": {"name": found.type}} if found else None}}
 
 
+def _by_id(fake: FakeWandbServer, variables: dict[str, Any]) -> dict[str, Any]:
+    found = next((version for version in fake.artifacts.versions if version.node_id == variables["id"]), None)
+    if found is None:
+        return {"artifact": None}
+    project = {"id": "P", "internalId": "P", "name": found.project, "entity": {"name": ENTITY}}
+    when = "2026-01-01T00:00:00Z"
+    facts = {"id": found.node_id, "state": found.state, "digest": found.digest, "versionIndex": found.version, "commitHash": found.digest}
+    place = {"artifactSequence": {"name": found.collection, "project": project}, "artifactType": {"name": found.type}}
+    time = {"ttlDurationSeconds": -1, "ttlIsInherited": False, "createdAt": when, "updatedAt": when}
+    rest = {
+        "description": None,
+        "metadata": json.dumps(found.metadata),
+        "tags": [],
+        "historyStep": None,
+        "size": 0,
+        "fileCount": 0,
+        "aliases": [],
+    }
+    return {"artifact": {**facts, **place, **time, **rest, "tags": [], "aliases": []}}
+
+
 ARTIFACT_OPERATIONS = {
     "CreateArtifact": _create,
     "CreateArtifactManifest": _manifest,
     "UpdateArtifactManifest": _manifest,
     "CreateArtifactFiles": _files,
     "CommitArtifact": _commit,
+    "ArtifactByID": _by_id,
     "UseArtifact": _use,
     "ClientIDMapping": _client_id,
     "ArtifactType": _type,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_server import FakeWandbServer
 
 from swallow_exp.artefact.files import write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
@@ -43,3 +44,12 @@ def run(tmp_path: Path) -> RunPaths:
     write_json_atomic(paths.identity, {**identity, "seed": 0, "identity_schema_version": 1})
     write_status(paths.status, "trained")
     return paths
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandbServer]:
+    with FakeWandbServer() as fake:
+        monkeypatch.setenv("WANDB_BASE_URL", fake.url)
+        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+        yield fake
+    assert fake.unknown == []

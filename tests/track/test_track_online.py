@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from swallow_exp.track.rows import read_metric_rows, summary_of
 from swallow_exp.track.sinks import Destination
 
 ONLINE = Destination("wandb", "online", "ablation")
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandbServer]:
-    with FakeWandbServer() as fake:
-        monkeypatch.setenv("WANDB_BASE_URL", fake.url)
-        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-        yield fake
-    assert fake.unknown == []
 
 
 def send(run: RunPaths, **options: float) -> int:
