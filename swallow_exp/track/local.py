@@ -16,7 +16,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.errors import RequestError, SwallowError
 from swallow_exp.artefact.paths import RunPaths, trackio_folder
 from swallow_exp.artefact.progress import say, track
 from swallow_exp.record.store import list_run_ids
@@ -54,9 +54,18 @@ def open_dashboard(out: Path, name: str, *, port: int | None = None, browse: boo
         try:
             while True:
                 time.sleep(FOLLOW_SECONDS)
-                sizes = fill(out, name, group, run_ids, sizes)
+                sizes = _follow(out, name, group, run_ids, sizes)
         except KeyboardInterrupt:
             return
+
+
+def _follow(out: Path, name: str, group: str | None, run_ids: Sequence[str], sizes: dict[str, int]) -> dict[str, int]:
+    """`fill`, but what goes wrong while people look is said and tried again."""
+    try:
+        return fill(out, name, group, run_ids, sizes)
+    except SwallowError as error:
+        say(f"swallow: {error}")
+        return sizes
 
 
 def fill(out: Path, name: str, group: str | None, run_ids: Sequence[str], sizes: dict[str, int]) -> dict[str, int]:

@@ -27,6 +27,14 @@ EXTRA = "swallow_exp[dashboard]"
 MAX_RUNS = 100  # W&B draws no more in one panel
 FEW_COLUMNS = 6  # score columns beside a run's name
 WITHOUT_CLAIMS = "No claims yet: `swallow report {name}` makes them, and the next `swallow dashboard push {name}` shows them here."
+# The library's own query reads the view as well, and gives up on one that the web app has saved since.
+VIEW_QUERY = """
+query SavedView($entity: String, $project: String, $name: String) {
+  project(name: $project, entityName: $entity) {
+    allViews(viewType: "project-view", viewName: $name) { edges { node { id } } }
+  }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def push_views(board: Board, *, project: str, entity: str | None, report_id: str
         builder = _Builder(board, str(owner), project, *modules)
         workspace, report = builder.workspace(), builder.report()
         workspace._internal_name = view_name(board.name)
-        workspace._internal_id = builder.find_view(workspace._internal_name)
+        workspace._internal_id = builder.find_view(api, workspace._internal_name)
         report.id = builder.find_report(api, report.title, report_id)
         workspace.save()
         report.save()
@@ -220,16 +228,14 @@ class _Builder:
         """How many runs a panel may show."""
         return min(max(len(self.board.run_ids), 10), MAX_RUNS)
 
-    def find_view(self, name: str) -> str:
+    def find_view(self, api: Any, name: str) -> str:
         """Id of the saved view of that name; empty when there is none yet. Raises RequestError when there is no such project."""
-        from wandb_workspaces.workspaces import internal
+        from wandb_workspaces._graphql import execute_graphql
 
-        try:
-            return str(internal.get_view_dict(self.entity, self.project, internal._internal_name_to_url_query_str(name))["id"])
-        except ValueError as error:
-            if str(error).startswith("Project"):
-                raise self.no_project() from error
-            return ""
+        project = execute_graphql(api, VIEW_QUERY, {"entity": self.entity, "project": self.project, "name": name}).get("project")
+        if project is None:
+            raise self.no_project()
+        return next((str(edge["node"]["id"]) for edge in project["allViews"]["edges"]), "")
 
     def find_report(self, api: Any, title: str, known_id: str | None) -> str:
         """Id of the report: the one of an earlier push while it is there, otherwise one of this title; empty when there is neither."""

@@ -48,7 +48,7 @@ class ViewStore:
             "ProjectInternalId": lambda server, variables: self._internal_id(variables),
             "UpsertView2": lambda server, variables: self._upsert(variables),
             "upsertView": lambda server, variables: self._upsert(variables),
-            "View": lambda server, variables: self._listing(variables["name"], variables["viewType"], variables.get("viewName")),
+            "SavedView": lambda server, variables: self._listing(variables["project"], WORKSPACE, variables["name"]),
             "ProjectViews": lambda server, variables: self._listing(variables["project"], variables.get("viewType", REPORT), None),
         }
 
