@@ -19,7 +19,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import ReportPaths, RunPaths, sweep_file
 from swallow_exp.artefact.progress import track
-from swallow_exp.record.store import read_sweep
+from swallow_exp.record.store import read_sweep, sweeps_of
 from swallow_exp.track.rows import PROGRESS, STEP_METRIC, metric_names, read_metric_rows
 
 CURVES = ("train/loss",)
@@ -59,6 +59,7 @@ class Board:
     baseline_run_id: str | None
     metrics: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
+    shared_run_ids: tuple[str, ...] = ()  # runs that another sweep has as well
 
     @property
     def curves(self) -> tuple[str, ...]:
@@ -102,6 +103,7 @@ def read_board(out: Path, name: str) -> Board:
         baseline_run_id=_baseline(sweep, rows_of),
         metrics=tuple(sorted({metric for names in rows_of.values() for metric in names})),
         claims=read_claims(out, name),
+        shared_run_ids=tuple(run_id for run_id in rows_of if len(sweeps_of(out, run_id)) > 1),
     )
 
 

@@ -77,13 +77,14 @@ def open_store(folder: Path) -> Any:
 
 
 def project_of(trackio: Any, name: str) -> str:
-    """The project's name in the store for a sweep or run `name`: what the dashboard lists. Raises RequestError where trackio refuses it."""
+    """The project of sweep or run `name`: what the dashboard lists. Names that trackio would shorten or refuse get a mark of their own."""
     storage = trackio.SQLiteStorage
+    stem = Path(storage.get_project_db_filename(name)).stem
     try:
         storage.validate_project_name(name)
-    except ValueError as error:
-        raise RequestError(f"a dashboard of '{name}': {error}", expected="a name trackio takes", remedy="rename the sweep") from error
-    return Path(storage.get_project_db_filename(name)).stem
+    except ValueError:
+        return f"sweep-{stem}-{digest_of(name)[:7]}"
+    return stem if stem == name else f"{stem}-{digest_of(name)[:7]}"
 
 
 def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:

@@ -11,7 +11,6 @@ Reads/Writes  the project on the server.
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,11 +102,6 @@ def view_name(name: str) -> str:
     return f"nw-{digest_of(name)[:11]}-v"
 
 
-def display_name(name: str) -> str:
-    """`name` without the signs that W&B takes for emojis."""
-    return "".join("-" if unicodedata.category(sign).startswith(("S", "C")) else sign for sign in name)
-
-
 @dataclass(frozen=True)
 class _Builder:
     """A board in the words of wandb_workspaces (its modules `workspaces`, `reports`, `expr`)."""
@@ -128,7 +122,7 @@ class _Builder:
         return ws.Workspace(
             entity=self.entity,
             project=self.project,
-            name=display_name(board.name),
+            name=board.name,
             sections=[
                 ws.Section(name=title, panels=panels, is_open=True, panel_settings=ws.SectionPanelSettings(**axis))
                 for title, panels in self.sections()
@@ -217,11 +211,14 @@ class _Builder:
 
     def runset(self) -> Any:
         """The sweep's runs, for the panels of a report."""
-        return self.reports.Runset(entity=self.entity, project=self.project, name=display_name(self.board.name), filters=self.filters())
+        return self.reports.Runset(entity=self.entity, project=self.project, name=self.board.name, filters=self.filters())
 
     def filters(self) -> Any:
-        """Only runs of the sweep: the publisher gives them its name as their group."""
-        return self.expr.And(self.expr.Metric("Group") == self.board.name)
+        """Only runs of the sweep: the publisher gives them its name as their group. A run has one group, even when two sweeps have it."""
+        of_group = self.expr.Metric("Group") == self.board.name
+        if not self.board.shared_run_ids:
+            return self.expr.And(of_group)
+        return self.expr.Or(of_group, self.expr.Metric("ID").isin(list(self.board.shared_run_ids)))
 
     @property
     def num_runs(self) -> int:

@@ -22,7 +22,13 @@ def run_id(level: str) -> str:
 
 
 def write_study(out: Path, *, levels: tuple[str, ...] = LEVELS, written: bool = True, name: str = NAME) -> list[str]:
-    """Sweep, runs and claims under `out`; `written` False: no run has an event. Returns the run_ids."""
+    """Sweep and runs under `out`; `written` False: no run has an event. Returns the run_ids."""
+    for number, level in enumerate(levels):
+        _write_run(RunPaths.of(out, run_id(level)), level, number, written)
+    return write_sweep(out, levels, name=name)
+
+
+def write_sweep(out: Path, levels: tuple[str, ...], *, name: str) -> list[str]:
     cells = [
         {"run_id": run_id(level), "seed": 0, "label": level, "choices": {**dict.fromkeys(IDENTITY_GROUPS, "same"), "parallel": level}}
         for level in levels
@@ -38,8 +44,6 @@ def write_study(out: Path, *, levels: tuple[str, ...] = LEVELS, written: bool = 
         "contrasts": [],
     }
     write_json_atomic(sweep_file(out, name), sweep)
-    for number, level in enumerate(levels):
-        _write_run(RunPaths.of(out, run_id(level)), level, number, written)
     return [str(cell["run_id"]) for cell in cells]
 
 

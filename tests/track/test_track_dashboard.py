@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, write_study
+from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, write_study, write_sweep
 from wandb_server import FakeWandbServer, Fault
 from wandb_views import REPORT, WORKSPACE, ViewStore
 
@@ -122,12 +122,15 @@ def test_pushed_twice_there_is_one_workspace_and_one_report_of_what_was_publishe
     assert_workspace(workspace, set(metric_names(read_metric_rows(RunPaths.of(out, run_id("none")).events))))
     assert_report(report)
     pushed_dashboard(out, NAME).unlink()  # as from another machine
+    write_sweep(out, ("none",), name="another")
     append_events(RunPaths.of(out, run_id("none")).events, [LATE_ROW])
     second = push(swallow, server)
     assert second.returncode == 0 and second.stdout == first.stdout
     workspace, report = views_of(server)
     assert (workspace.times_saved, report.times_saved) == (2, 2)
     assert "train/mfu" in json.dumps(workspace.spec) and "train/mfu" in json.dumps(report.spec)
+    shared = {"key": {"section": "run", "name": "name"}, "op": "IN", "value": [run_id("none")], "disabled": False, "connector": "OR"}
+    assert workspace.spec["section"]["runSets"][0]["filters"]["filters"] == [GROUP, shared]
 
 
 GROUP = {"key": {"section": "run", "name": "group"}, "op": "=", "value": NAME, "disabled": False}

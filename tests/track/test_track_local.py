@@ -93,6 +93,27 @@ def test_killed_repeated_continued_and_removed(out: Path) -> None:
     assert_store_has_the_outboxes(out)
 
 
+PROJECTS = """
+import sys
+from pathlib import Path
+from swallow_exp.track import trackio_sink
+trackio = trackio_sink.open_store(Path(sys.argv[1]))
+for name in sys.argv[2:]:
+    project = trackio_sink.project_of(trackio, name)
+    trackio.SQLiteStorage.validate_project_name(project)
+    assert trackio_sink.project_of(trackio, project) == project
+    print(project)
+"""
+
+
+@needs_trackio
+def test_every_sweeps_name_has_a_project_of_its_own(tmp_path: Path) -> None:
+    names = [NAME, "a.b", "ab", "tokens_system", "registry-x", "registry-a.b_system", "7b-2.5"]
+    command = [sys.executable, "-c", PROJECTS, str(tmp_path / "store"), *names]
+    projects = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert projects[0] == NAME and projects[2] == "ab" and len(set(projects)) == len(names)
+
+
 @pytest.mark.parametrize("name", ["absent", "../sweeps/pairs", ""])
 def test_an_unknown_name_is_one_line(out: Path, name: str) -> None:
     with pytest.raises(RequestError, match=f"no sweep {name} under"):
