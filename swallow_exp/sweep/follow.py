@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ from swallow_exp.artefact.errors import EXIT_DONE, RequestError, SwallowError
 from swallow_exp.artefact.paths import RunPaths, user_path
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.index import read_checkpoints
-from swallow_exp.config.schema import Config, SuiteConfig
+from swallow_exp.config.schema import Config, SuiteConfig, TrackingConfig
 from swallow_exp.config.suites import compose_suite
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.evaluate.models import is_model
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_run_ids, read_config
 from swallow_exp.sweep.status import find_run
+from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
+from swallow_exp.track.live import LivePublication
+from swallow_exp.track.sinks import Destination, check_mode
 
 FOLLOW_SECONDS = 5.0
 MODEL_SUITE = "smoke"  # of a model that no run made, when none is named
@@ -66,7 +70,7 @@ def publish_runs(
     project: str | None = None,
     group: str | None = None,
     rows_only: bool = False,
-    timeout_seconds: float | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> int:
     """Publish runs one after the other, each in a process of its own; one that fails does not stop the others.
 
@@ -75,9 +79,6 @@ def publish_runs(
     rows_only  no artifacts and no table of items, whatever tracking.* says
     Returns an exit code. Raises RequestError for a sink or a mode that does not exist.
     """
-    from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
-    from swallow_exp.track.sinks import Destination, check_mode
-
     mode, code = check_mode(sink, mode), EXIT_DONE
     for run_id in run_ids:
         run = RunPaths.of(out, run_id)
@@ -86,14 +87,15 @@ def publish_runs(
             continue
         try:
             tracking = Config.of(read_config(run)).tracking
+            place = destination_of(tracking, mode, sink=sink, project=project)
             rows = launch_publication(
                 out,
                 run_id,
-                Destination(sink, mode, project or tracking.wandb_project, tracking.wandb_entity if sink == "wandb" else None),
+                place,
                 group=group,
                 artifacts=tracking.artifacts and not rows_only,
                 items_table=tracking.items_table and not rows_only,
-                timeout_seconds=timeout_seconds or TIMEOUT_SECONDS,
+                timeout_seconds=timeout_seconds,
             )
         except SwallowError as error:
             say(f"swallow: {run_id}: not published: {error}")
@@ -101,3 +103,19 @@ def publish_runs(
             continue
         print(f"{run_id}: {rows} rows sent ({sink} {mode})")
     return code
+
+
+def destination_of(tracking: TrackingConfig, mode: str, *, sink: str = "wandb", project: str | None = None) -> Destination:
+    """Where a run's own tracking.* sends it."""
+    return Destination(sink, mode, project or tracking.wandb_project, tracking.wandb_entity if sink == "wandb" else None)
+
+
+def publish_meanwhile(run: RunPaths, tracking: TrackingConfig) -> LivePublication:
+    """While the block runs, send rows every tracking.publish_every_seconds; artifacts come with the publication afterwards."""
+    mode = tracking.wandb_mode
+
+    def publish(stop: threading.Event) -> None:
+        assert mode is not None
+        launch_publication(run.out, run.run_id, destination_of(tracking, mode), stop=stop)
+
+    return LivePublication(run.run_id, publish, every_seconds=tracking.publish_every_seconds if mode is not None else None)

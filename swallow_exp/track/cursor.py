@@ -4,7 +4,8 @@
     "next"       rows below this place in the outbox were written       "confirmed"  the destination itself said it has them
     "cuts"       ends of the stretches publishers looked at (selection.py)
     "state"      what the destination was told of the run               "artifacts"  key -> fingerprint of what it has
-    "fragments"  folders left for later, in order                       "outbox_digest"
+    "fragments"  folders left for later, in order                       "outbox_digest"  mark of its first row
+    "outbox_bytes"  its length when it was last read
 }}}
 
 Reads/Writes  runs/<run_id>/published/<sink>-<mode>.json and the folder of that name.
@@ -37,6 +38,7 @@ class Cursor:
         self.folder = paths.publication_folder(destination.cursor)
         stored = read_json(self.path)
         self.stored: dict[str, Any] = stored if isinstance(stored, dict) else {"destinations": {}}
+        self._outbox_bytes = 0
         empty: dict[str, Any] = {"next": 0, "confirmed": 0, "fragments": []}
         self.entry: dict[str, Any] = self.stored["destinations"].setdefault(destination.key, empty)
 
@@ -44,6 +46,10 @@ class Cursor:
     def state(self) -> str:
         """What the destination was told last; before states were written down every publication said finished."""
         return str(self.entry.get("state", FINISHED))
+
+    def note_outbox(self, events: Path) -> None:
+        """Call before the outbox is read: what is appended from now on counts as not published (lag.py)."""
+        self._outbox_bytes = events.stat().st_size if events.exists() else 0
 
     def settled_up_to(self, in_fragments: bool) -> int:
         """Rows below this sequence need no sending. Of a destination that keeps rows only its own word counts."""
@@ -98,6 +104,12 @@ class Cursor:
         """Where a fragment keeps what it refers to; not made yet."""
         return self._data / work.name
 
+    def commit_nothing(self) -> None:
+        """There was nothing to send: what was appended since is no row of a dashboard."""
+        if self.entry.get("outbox_bytes") != self._outbox_bytes:
+            self.entry["outbox_bytes"] = self._outbox_bytes
+            write_json_atomic(self.path, self.stored)
+
     def commit(self, sent: Sent, target: Target) -> None:
         """What was written is only confirmed when a later opening finds it there."""
         confirmed = max(int(self.entry["confirmed"]), min(sent.starting_step, target.num_events))
@@ -124,7 +136,9 @@ class Cursor:
 
     def _update(self, target: Target, sent: Sent, **place: Any) -> None:
         arrived = {key: fingerprint for key, fingerprint in target.attached.items() if key in sent.arrived}
-        self.entry.update(place, state=target.state, artifacts={**self.entry.get("artifacts", {}), **arrived})
+        self.entry.update(
+            place, outbox_bytes=self._outbox_bytes, state=target.state, artifacts={**self.entry.get("artifacts", {}), **arrived}
+        )
         write_json_atomic(self.path, self.stored)
 
     def _move(self, work: Path, fragment: Mapping[str, Any]) -> None:

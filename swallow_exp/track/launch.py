@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from swallow_exp.track.sinks import Destination
 
 TIMEOUT_SECONDS = 900.0
 LAST_WORDS_LINES = 3
+POLL_SECONDS = 0.2
 # Left by a W&B run around this process; with WANDB_SERVICE the publisher would share that run's background process.
 FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 
@@ -32,8 +34,9 @@ def launch_publication(
     artifacts: bool = False,
     items_table: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    stop: threading.Event | None = None,
 ) -> int:
-    """`publish_run` in a subprocess with a time limit; returns the rows sent.
+    """`publish_run` in a subprocess with a time limit, killed at once when `stop` is set; returns the rows sent.
 
     Raises RequestError as `publish_run` does, RunFailed when the publisher died or ran out of time (repeat it: nothing is lost).
     """
@@ -42,25 +45,28 @@ def launch_publication(
     command += [f"--entity={destination.entity}"] if destination.entity else []
     command += [f"--group={group}"] if group else []
     command += ["--artifacts"] * artifacts + ["--items-table"] * items_table
-    return int(run_worker(command, f"publishing {run_id}", timeout_seconds)["rows"])
+    return int(run_worker(command, f"publishing {run_id}", timeout_seconds, stop)["rows"])
 
 
-def run_worker(command: list[str], what: str, timeout_seconds: float) -> dict[str, Any]:
-    """Run a module (its name, then its arguments) that ends with a line of JSON; returns that answer.
+def run_worker(command: list[str], what: str, timeout_seconds: float, stop: threading.Event | None = None) -> dict[str, Any]:
+    """Run a module (its name, then its arguments) that ends with a line of JSON; returns that answer. Killed at once when `stop` is set.
 
     Raises RequestError or RunFailed when the answer says so, RunFailed when the process died or ran out of time; `what` is what it did.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, f"--timeout-seconds={timeout_seconds}"],
-        stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
-        start_new_session=True,  # one group with wandb's background process
-    )
     try:
-        output, errors = process.communicate()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, f"--timeout-seconds={timeout_seconds}"],
+            stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
+            start_new_session=True,  # one group with wandb's background process
+        )
+    except OSError as error:
+        raise RunFailed(f"{what} could not be started: {error.strerror}") from error
+    try:
+        output, errors = _communicate(process, stop)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -76,6 +82,16 @@ def run_worker(command: list[str], what: str, timeout_seconds: float) -> dict[st
         return answer
     last_words = " | ".join(errors.strip().splitlines()[-LAST_WORDS_LINES:])
     raise RunFailed(f"{what} ended with exit code {process.returncode}: {last_words}")
+
+
+def _communicate(process: subprocess.Popen[str], stop: threading.Event | None) -> tuple[str, str]:
+    while stop is not None:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise RunFailed("stopped; nothing is lost") from None
+    return process.communicate()
 
 
 def _last_json(output: str) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
     cursor = Cursor(paths, destination)
     cursor.recover()
     state = STATES.get(str(read_status(paths.status)["state"]), UNFINISHED)  # before the rows: a finished run has all of them
+    cursor.note_outbox(paths.events)
     rows = read_metric_rows(paths.events)
     if not rows:
         return 0
@@ -103,6 +104,7 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
     artifacts = cursor.unsent(artifacts_of(paths) if wanted.artifacts and sink.TAKES_ARTIFACTS else [])
     tables = cursor.unsent(tables_of(paths) if wanted.items_table and sink.TAKES_ARTIFACTS else [])
     if not (new or artifacts or tables or cursor.state != state):
+        cursor.commit_nothing()
         return 0
     if not in_fragments:
         cursor.write_cut(end)

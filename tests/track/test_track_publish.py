@@ -60,6 +60,7 @@ def test_offline_file_holds_the_outbox_exactly(run: RunPaths) -> None:
         "group": "parallel_corpus",
         "job_type": "cell",
         "tags": ["parallel_corpus", "tiny", "base", "ja90en10", "none", "1m"],
+        "notes": "",
     }
     names = {name for _, values in log.rows for name in values}
     assert log.metrics == dict.fromkeys(names, "trained_tokens") | {"trained_tokens": ""}
