@@ -23,7 +23,7 @@ from swallow_exp.record.store import list_run_ids
 from swallow_exp.track.dashboard import find_sweep
 from swallow_exp.track.publish import publish_run
 from swallow_exp.track.sinks import Destination
-from swallow_exp.track.trackio_sink import LOCAL, serve
+from swallow_exp.track.trackio_sink import LOCAL, open_store, serve
 
 FOLLOW_SECONDS = 3.0
 MAX_PORT = 65_535
@@ -45,6 +45,7 @@ def open_dashboard(out: Path, name: str, *, port: int | None = None, browse: boo
             expected="at least one run that trains",
             remedy="start it, then repeat the command",
         )
+    open_store(trackio_folder(out))  # before anything is written: is trackio there?
     sizes = fill(out, name, group, run_ids, {})
     with serve(trackio_folder(out), name, port=port) as address:
         print(address, flush=True)

@@ -60,7 +60,7 @@ def open_store(folder: Path) -> Any:
     """
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
-    os.environ.update(SETTINGS, TRACKIO_DIR=str(make_folder(folder).resolve()))
+    os.environ.update(SETTINGS, TRACKIO_DIR=str(folder.resolve()))
     try:
         import trackio
         from trackio.sqlite_storage import SQLiteStorage
@@ -73,6 +73,7 @@ def open_store(folder: Path) -> Any:
         version = importlib.metadata.version("trackio")
         raise RequestError(f"trackio {version} has no {missing[0]}", expected="trackio 0.43", remedy=f"pip install '{EXTRA}'")
     assert Path(trackio.utils.TRACKIO_DIR) == folder.resolve(), "one process has one store"
+    make_folder(folder)
     return trackio
 
 
@@ -101,9 +102,10 @@ def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
     config = {**target.config, "run_id": run_id, "tags": list(target.tags), MARK_KEY: mark, "_Group": target.group}
     with user_disk(folder), _readable(folder / storage.get_project_db_filename(project)):
         known = storage.get_run_config(project, run_id=run_id)
-        if known is not None and known.get(MARK_KEY) != mark:
-            storage.delete_run(project, name, run_id=run_id)
         last = storage.get_max_step_for_run(project, run_id=run_id)
+        if known is not None and (known.get(MARK_KEY) != mark or (last is not None and last >= target.num_events)):
+            storage.delete_run(project, name, run_id=run_id)
+            last = None
         starting_step = 0 if last is None else int(last) + 1
         new = [row for row in rows if row.sequence >= starting_step]
         with progress_bar(name, len(new), unit="rows") as advance:
@@ -124,14 +126,14 @@ def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
 
 @contextlib.contextmanager
 def _readable(database: Path) -> Iterator[None]:
-    """Turn a damaged store into one line: it is only a view."""
+    """Turn a damaged store into one line: it is only a view. Raises RequestError."""
     try:
         yield
     except sqlite3.DatabaseError as error:
+        damaged = not isinstance(error, sqlite3.OperationalError)
+        remedy = "delete it and repeat the command" if damaged else "see that the disk has room and nobody else writes to it"
         raise RequestError(
-            f"the local dashboard's store {database} cannot be used ({error})",
-            expected="a whole one",
-            remedy="delete it and repeat the command",
+            f"the local dashboard's store {database} cannot be used ({error})", expected="a whole one", remedy=remedy
         ) from error
 
 

@@ -14,6 +14,7 @@ from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, wri
 from wandb_server import FakeWandbServer, Fault
 from wandb_views import REPORT, WORKSPACE, ViewStore
 
+from swallow_exp import cli
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths, pushed_dashboard, sweep_file
@@ -199,6 +200,27 @@ def test_wrong_requests_of_a_push_are_one_line_and_keep_nothing(out: Path, serve
     done = push(swallow, server)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "W&B refused or could not be reached" in done.stderr
     assert not pushed_dashboard(out, NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "swallow dashboard with 0 names; expected open NAME or push NAME"),
+        ("close pairs", "swallow dashboard close; expected open or push"),
+        ("open pairs --project p", "swallow dashboard open with --project; expected a flag of this action"),
+        ("push pairs --port 7000", "swallow dashboard push with --port; expected a flag of this action"),
+        ("push absent", "no sweep absent under"),
+        ("open pairs --port seven", "--port seven; expected a whole number above 0"),
+    ],
+)
+def test_wrong_words_are_one_line(
+    out: Path, words: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWALLOW_OUT", str(out))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["dashboard", *words.split()])
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2 and errors.count("\n") == 1 and errors.startswith(f"swallow: {said}"), errors
 
 
 def test_a_missing_extra_is_named(out: Path, swallow: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The local dashboard: rows once and only once in its store, and a real browser that sees the curves."""
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -60,8 +61,6 @@ def fill(out: Path, *, die_in_block: int = 0) -> int:
 
 def stored(out: Path) -> dict[str, list[tuple[int, dict[str, Any]]]]:
     """run_id -> (step, metrics) of every row in the store, in the order it has them."""
-    import json
-
     rows: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     with sqlite3.connect(trackio_folder(out) / f"{NAME}.db") as database:
         for run, step, metrics in database.execute("SELECT run_id, step, metrics FROM metrics ORDER BY id"):
@@ -76,12 +75,15 @@ def assert_store_has_the_outboxes(out: Path) -> None:
 
 
 @needs_trackio
-def test_killed_repeated_continued_and_removed(out: Path) -> None:
+def test_killed_repeated_continued_replaced_and_removed(out: Path) -> None:
     assert fill(out, die_in_block=9) == -signal.SIGKILL  # in the middle of the second run
     assert 0 < sum(len(rows) for rows in stored(out).values()) < 3 * (ROWS + 10)
     assert fill(out) == 0
     assert_store_has_the_outboxes(out)
     append_events(RunPaths.of(out, run_id("none")).events, [train_row(ROWS + 1, 0), *evaluation_rows(2, 0)])  # a late evaluation
+    for level, number in (("ntp_mixed", 5), ("ntp_two_staged", 2)):  # replaced by other rows, and by fewer of the same
+        RunPaths.of(out, run_id(level)).events.unlink()
+        append_events(RunPaths.of(out, run_id(level)).events, [train_row(step, number) for step in range(1, 11)])
     assert fill(out) == 0
     assert_store_has_the_outboxes(out)
     for file in trackio_folder(out).iterdir():
@@ -134,6 +136,7 @@ def test_a_missing_extra_is_named(out: Path, swallow: Any, tmp_path: Path) -> No
     (tmp_path / "trackio" / "__init__.py").write_text("raise ImportError('not here')")
     done = swallow("dashboard", "open", NAME, "--no-open")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install 'swallow_exp[local]'" in done.stderr
+    assert not trackio_folder(out).exists() and not RunPaths.of(out, run_id("none")).publication_lock("trackio").parent.exists()
 
 
 @pytest.fixture
