@@ -7,6 +7,7 @@
 <out>/overlap/<corpus>/
 <out>/fertility/<vocabulary>/<corpus>.parquet
 <out>/leases/<run_id>.json
+<out>/dashboards/{<name>.json, trackio/}
 """
 
 from __future__ import annotations
@@ -68,6 +69,16 @@ def overlap_folder(out: Path, corpus_id: str) -> Path:
 def fertility_file(out: Path, vocabulary_id: str, corpus_id: str) -> Path:
     """Characters and tokens of every held-out document of one corpus under one vocabulary."""
     return out / "fertility" / vocabulary_id / f"{corpus_id}.parquet"
+
+
+def trackio_folder(out: Path) -> Path:
+    """The store behind local dashboards: made from outboxes, so it may be removed at any time."""
+    return out / "dashboards" / "trackio"
+
+
+def pushed_dashboard(out: Path, name: str) -> Path:
+    """Where the dashboard of one sweep was pushed to, so that the next push changes it."""
+    return out / "dashboards" / f"{name}.json"
 
 
 def cell_lease(out: Path, run_id: str) -> Path:

@@ -200,6 +200,27 @@ def publish(arguments: Arguments) -> int:
     )
 
 
+def dashboard(arguments: Arguments) -> int:
+    """Curves in a browser: from this machine, or as a W&B workspace and report."""
+    action, name = names(arguments, "dashboard", 2, 2, "open NAME or push NAME")
+    if action not in ("open", "push"):
+        raise RequestError(f"swallow dashboard {action}", expected="open or push", remedy="see `swallow --help`")
+    foreign = sorted({"open": {"--project", "--entity"}, "push": {"--port", "--no-open"}}[action] & {*arguments.values, *arguments.flags})
+    if foreign:
+        raise RequestError(f"swallow dashboard {action} with {foreign[0]}", expected="a flag of this action", remedy="leave it out")
+    if action == "push":
+        from swallow_exp.track.push import push_dashboard
+
+        given = arguments.values
+        pushed = push_dashboard(arguments.out, name, project=given.get("--project"), entity=given.get("--entity"))
+        print(f"workspace  {pushed.workspace_url}\nreport     {pushed.report_url}")
+        return EXIT_DONE
+    from swallow_exp.track.local import open_dashboard
+
+    open_dashboard(arguments.out, name, port=arguments.whole_number("--port"), browse="--no-open" not in arguments.flags)
+    return EXIT_DONE
+
+
 def report(arguments: Arguments) -> int:
     """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
     from analysis.report import build_report

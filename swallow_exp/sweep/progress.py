@@ -77,5 +77,5 @@ def pace_of(run: RunPaths, status: Mapping[str, Any], budget: int | None) -> dic
 
 
 def publish_lag(run: RunPaths) -> int | None:
-    """Rows of the outbox behind the furthest cursor; None when there is none."""
-    return min(publish_lags(run).values(), default=None)
+    """Rows of the outbox behind the furthest cursor; None when there is none. A dashboard on this machine is no place to send them to."""
+    return min((lag for place, lag in publish_lags(run).items() if not place.startswith("trackio-")), default=None)

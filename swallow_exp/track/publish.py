@@ -14,6 +14,7 @@ The contract of a sink (sinks.py has its types): a module of this room that SINK
     MODES           its modes, the default first; each mode has a cursor of its own
     FRAGMENT_MODES  those that write a folder for later and know nothing of what was sent before
     TAKES_ARTIFACTS whether it is given artifacts and tables of items
+    ASK_EACH_TIME   whether its store may be removed at any time
     send_rows(target, rows, *, work) -> Sent
 `rows` are in order of `sequence`, which is the step to write them at. A sink that keeps its rows asks itself how far it is and leaves
 out what it has: it says so as `Sent.starting_step`, and only what a later opening finds there counts as sent. It does not raise for
@@ -98,7 +99,8 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
     end, digest = rows[-1].sequence + 1, outbox_digest(rows)
     cursor.refuse_other_outbox(digest)
     selection = select_rows(rows, cursor.cuts(end))
-    new = [row for row in selection.rows if row.sequence >= cursor.settled_up_to(in_fragments)]
+    settled = 0 if sink.ASK_EACH_TIME else cursor.settled_up_to(in_fragments)
+    new = [row for row in selection.rows if row.sequence >= settled]
     artifacts = cursor.unsent(artifacts_of(paths) if wanted.artifacts and sink.TAKES_ARTIFACTS else [])
     tables = cursor.unsent(tables_of(paths) if wanted.items_table and sink.TAKES_ARTIFACTS else [])
     if not (new or artifacts or tables or cursor.state != state):

@@ -114,8 +114,13 @@ def config_of(identity: Mapping[str, Any], axes: Iterable[str] = ()) -> dict[str
     flat = {f"axis_{group}": str(identity[group]["name"]) for group in IDENTITY_GROUPS}
     for axis in axes:
         if axis not in IDENTITY_GROUPS and (value := _field(identity, axis)) is not None:
-            flat[f"axis_{axis.replace('.', '_')}"] = value
+            flat[axis_key(axis)] = value
     return {**identity, **flat}
+
+
+def axis_key(axis: str) -> str:
+    """Flat key of a group or a field: dashboards group by keys without dots."""
+    return f"axis_{axis.replace('.', '_')}"
 
 
 def _field(identity: Mapping[str, Any], dotted: str) -> Any:

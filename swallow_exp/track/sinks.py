@@ -113,6 +113,10 @@ class Sink(Protocol):
     def TAKES_ARTIFACTS(self) -> bool:
         """Whether it is given artifacts and tables of items."""
 
+    @property
+    def ASK_EACH_TIME(self) -> bool:
+        """Whether its store may be removed at any time, so that what it confirmed once may be gone."""
+
     def send_rows(self, target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
         """Write those of `rows` the destination lacks, then config, summary, artifacts. `work` is a folder that is removed afterwards.
 

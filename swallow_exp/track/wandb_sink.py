@@ -25,6 +25,7 @@ from swallow_exp.track.sinks import FAILED, UNFINISHED, ItemTable, Sent, Target
 MODES = ("offline", "online")
 FRAGMENT_MODES = ("offline",)
 TAKES_ARTIFACTS = True
+ASK_EACH_TIME = False
 INIT_TIMEOUT_SECONDS = 60.0  # unless WANDB_INIT_TIMEOUT says otherwise
 ARTIFACT_SECONDS = 300  # for one artifact to arrive
 DIGEST_KEY = "outbox_digest"

@@ -26,6 +26,13 @@ def _kill_group() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def watch(timeout_seconds: float) -> None:
+    """End this process, and what it started, after that time."""
+    watchdog = threading.Timer(timeout_seconds, _kill_group)
+    watchdog.daemon = True
+    watchdog.start()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Publish as the arguments say; returns the exit code."""
     die_with_parent()
@@ -41,9 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--items-table", action="store_true")
     parser.add_argument("--timeout-seconds", type=float, required=True)
     arguments = parser.parse_args(argv)
-    watchdog = threading.Timer(arguments.timeout_seconds, _kill_group)
-    watchdog.daemon = True
-    watchdog.start()
+    watch(arguments.timeout_seconds)
     try:
         destination = Destination(arguments.sink, arguments.mode, arguments.project, arguments.entity)
         wanted = Wanted(arguments.artifacts, arguments.items_table)
