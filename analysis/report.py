@@ -18,7 +18,9 @@ from pathlib import Path
 from analysis.claims.compare import NUM_RESAMPLES, Claim, compare_contrasts
 from analysis.claims.method import method_document
 from analysis.cost import cost_table, read_costs
+from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
 from analysis.figures.drawn import PageFigure
+from analysis.figures.paper import absent_paper_figures, draw_paper_figures
 from analysis.figures.study import changes_figure, learning_figure, loss_figure
 from analysis.figures.style import save_figure
 from analysis.flips import gather_flips
@@ -26,8 +28,9 @@ from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
 from analysis.page.basis import Method, provenance_csv, runs_table
 from analysis.page.page import Parts, page_tables, render_page
+from analysis.tables.paper import absent_paper_tables, paper_tables
 from analysis.tables.study import changes_table, comparison_table
-from analysis.tables.table import write_table
+from analysis.tables.table import Table, write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
@@ -46,17 +49,25 @@ def build_report(
     method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
     flips, unread = gather_flips(study, claims, paths)
     parts = Parts(
-        tables=[comparison_table(study), *([changes_table(study, claims)] if claims else [])],
+        tables=_tables(study, claims, seed),
         figures=_draw(study, claims, paths, seed),
         health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
         costs=read_costs(study),
         flips=flips,
-        absent=[("items that changed sides", why) for why in unread],
+        absent=[*absent_paper_tables(study), *absent_paper_figures(study), *(("items that changed sides", why) for why in unread)],
+        problems=[str(problem) for problem in study.problems],
     )
     _write_tables(study, parts, paths)
     write_json_atomic(paths.claims, claims_document(study, claims, method, margin))
     write_text_atomic(paths.index, render_page(study, claims, method, parts))
     return paths.index
+
+
+def _tables(study: Study, claims: Sequence[Claim], seed: int) -> list[Table]:
+    """The comparison and the changes first, then what vocabularies save, then those of the paper's tables that the records fill."""
+    efficiency = token_efficiency_table(study, seed=seed)
+    changes = [changes_table(study, claims)] if claims else []
+    return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *paper_tables(study)]
 
 
 def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> None:
@@ -120,7 +131,8 @@ def _draw(study: Study, claims: Sequence[Claim], paths: ReportPaths, seed: int) 
                 "held-out text are.",
             )
         )
-    return figures
+    efficiency = draw_token_efficiency(study, paths, seed=seed)
+    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed)]
 
 
 def _finals(study: Study) -> str:

@@ -16,8 +16,8 @@ from html import escape
 from pathlib import Path
 
 from analysis.figures.drawn import PageFigure
-from analysis.page.assets import STYLE
-from analysis.page.page import inline_svg
+from analysis.page.assets import style
+from analysis.page.blocks import inline_svg
 from analysis.reference.figure1 import draw_figure1
 from analysis.reference.load import PAPER
 from analysis.reference.statement import Statement, place_of, statements_summary
@@ -54,7 +54,7 @@ def render_page(statements: Sequence[Statement], figure: PageFigure, tables: Seq
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{TITLE}</title>\n<style>{STYLE}{EXTRA_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{TITLE}</title>\n<style>{style()}{EXTRA_STYLE}</style>\n</head>\n<body>\n"
         '<header><p class="kicker">Continual Pre-Training for Cross-Lingual LLM Adaptation (Fujii et al., COLM 2024)</p>'
         f"<h1>{TITLE}</h1>{told}</header>\n<main>\n"
         f"{_section('statements', 'What the text says, computed', _statements(statements))}"

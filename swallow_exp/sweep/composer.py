@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -96,7 +96,8 @@ class CellComposer:
             typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(get_type_hints(Config)[group]), OmegaConf.create(text)))
         except (OmegaConfBaseException, YAMLError, ValueError, TypeError):
             return None
-        return typed, asdict(typed)  # type: ignore[call-overload]
+        assert is_dataclass(typed) and not isinstance(typed, type), typed
+        return typed, asdict(typed)
 
     def _stands_alone(self, choices: Mapping[str, str]) -> bool:
         groups = {key.partition(".")[0] for key in choices}
