@@ -89,8 +89,8 @@ def _values(row: SavedText) -> tuple[float | None, ...]:
 
 def _caption(saved: Sequence[SavedText]) -> str:
     parts = [
-        "Held out: the same documents under every vocabulary, without <s> and </s>. Reduction: fewer tokens for the same text than with "
-        "the base model's own vocabulary; gain: more text a token. Intervals: paired bootstrap over documents."
+        "Held out: the same documents under every vocabulary, without begin and end tokens. Reduction: fewer tokens for the same text "
+        "than with the base model's own vocabulary; gain: more text a token. Intervals: paired bootstrap over documents."
     ]
     if any(row.source == GENERATED for row in saved):
         parts.append(
