@@ -63,9 +63,13 @@ def write_run(out: Path, run_id: str, state: str, templates: dict[str, str]) -> 
     run.config.write_text(templates["config"], encoding="utf-8")
     write_status(run.status, state, trained_tokens=BUDGET // 2, attempts=1)
     run.events.write_text(templates["events"], encoding="utf-8")
-    records = [CheckpointRecord(mark * 20 * 10**9, mark * 20 * 10**9, mark * 4_769, "export", "d" * 64, False, 0.0) for mark in range(MARKS)]
+    records = [
+        CheckpointRecord(mark * 20 * 10**9, mark * 20 * 10**9, mark * 4_769, "export", "d" * 64, False, 0.0) for mark in range(MARKS)
+    ]
     write_checkpoints(run, records)
-    write_json_atomic(run.publication("wandb-online"), {"destinations": {"/p": {"next": ROWS // 2, "confirmed": ROWS // 2, "fragments": []}}})
+    write_json_atomic(
+        run.publication("wandb-online"), {"destinations": {"/p": {"next": ROWS // 2, "confirmed": ROWS // 2, "fragments": []}}}
+    )
     for record in records:
         for task in range(TASKS):
             folder = run.evaluation(record.trained_tokens, f"task{task}")

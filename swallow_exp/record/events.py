@@ -70,7 +70,9 @@ def last_events(path: Path, kind: str, *, num_bytes: int = 16_384) -> list[dict[
             size = handle.seek(0, os.SEEK_END)
             while not rows:
                 handle.seek(max(size - num_bytes, 0))
-                rows = _rows_of(handle.read(min(num_bytes, size)).split(b"\n")[(1 if size > num_bytes else 0) : -1], kind)  # whole lines only
+                rows = _rows_of(
+                    handle.read(min(num_bytes, size)).split(b"\n")[(1 if size > num_bytes else 0) : -1], kind
+                )  # whole lines only
                 if num_bytes >= size:
                     break
                 num_bytes *= 4
