@@ -200,9 +200,10 @@ def sweep_question(sweep: Sweep, folders: Sequence[str], launcher_of: Callable[[
 def answer_hydra(
     arguments: Sequence[str], folders: Sequence[str], launcher_of: Callable[[CellTask], Any], *, batch: int | None, plan_only: bool
 ) -> list[CellResult]:
-    """`hydra/sweeper=swallow` in an app of somebody's own: every failure is listed. Raises SystemExit with the exit code of `swallow train -m`.
+    """`hydra/sweeper=swallow` in an app of somebody's own: every failure is listed.
 
     A cell is composed from this project's conf/ (and `folders`) and is a `swallow train` of its own; the app's function is not called.
+    Raises SystemExit with the exit code of `swallow train -m`, unless all is well.
     """
     try:
         sweep = expand_sweep(arguments, [Path(folder) for folder in folders])
