@@ -8,8 +8,9 @@ Reads  the fonts of the machine.  Writes  svg, pdf and png of a figure.
 from __future__ import annotations
 
 import io
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1c2026", "#5f6773", "#e2e5e9", "#ffffff"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6a00")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-DASHES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-Style = tuple[str, str, tuple[int, tuple[float, ...]]]  # colour, marker, dashes
+Dashes = tuple[int, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
+Style = tuple[str, str, Dashes]  # colour, marker, dashes
+HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||")
 WIDTH_INCHES = 7.2
 JAPANESE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic")
 
@@ -61,6 +64,7 @@ def figure_style() -> Iterator[None]:
         "axes.facecolor": PAPER,
         "axes.unicode_minus": True,
         "figure.facecolor": PAPER,
+        "hatch.linewidth": 0.5,
         "grid.color": GRID,
         "grid.linewidth": 0.6,
         "legend.frameon": False,
@@ -92,19 +96,33 @@ def new_figure(height_inches: float) -> Figure:
 
 
 def series_style(index: int) -> Style:
-    """Colour, marker and dash pattern of the index-th series; patterns change when colours repeat."""
-    lap = index // len(SERIES)
-    return SERIES[index % len(SERIES)], MARKERS[(index + lap) % len(MARKERS)], DASHES[(index + lap) % len(DASHES)]
+    """Colour, marker and dash pattern of the index-th series; seven markers and six patterns: no pair comes twice in 42."""
+    return SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)]
 
 
 def token_axis(axes: Axes) -> None:
     """Few, short tick labels: 0, 500M, 1B."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     from analysis.wording import tokens_text
 
+    amount_axis(axes, tokens_text)
+
+
+def amount_axis(axes: Axes, words: Callable[[float], str]) -> None:
+    """Few tick labels on the x-axis, as `words` writes amounts."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: tokens_text(tokens)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: words(amount)))
+
+
+def font_words(texts: Iterable[str]) -> str:
+    """One sentence on the font of letters that DejaVu Sans lacks, empty when there are none among `texts`."""
+    if not any(unicodedata.east_asian_width(letter) in "WF" for text in texts for letter in text):
+        return ""
+    families = font_families()[1:]
+    if families:
+        return f"Japanese letters: {families[0]}."
+    return f"No Japanese font is installed, so Japanese letters are boxes (any of {', '.join(JAPANESE_FONTS)} will do)."
 
 
 def fix_layout(figure: Figure) -> None:

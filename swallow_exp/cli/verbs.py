@@ -40,7 +40,17 @@ def stage(name: str) -> Callable[[Arguments], int]:
 
         no_names(arguments, name)
         config = compose_config(arguments.overrides, arguments.config_dirs).config
-        print(stage_summary(name, config, build_stages(config, upto=name)))
+        built = build_stages(config, upto=name)
+        print(stage_summary(name, config, built))
+        if name == "vocabulary" and built.vocabulary is not None:
+            from analysis.efficiency.tokens import interval_lines
+            from swallow_exp.record.token_counts import read_counts
+            from swallow_exp.sweep.build import output_root, reference_of
+
+            out = output_root(config)
+            corpora = {source: reference_of(corpus, out) for source, corpus in built.corpora.items()}
+            for line in interval_lines(read_counts(out, reference_of(built.vocabulary, out), corpora)):
+                print(line)
         return EXIT_DONE
 
     return build
@@ -177,17 +187,69 @@ def publish(arguments: Arguments) -> int:
     else:
         run = find_run(out, name)
         run_ids, out = [run.run_id], run.out
-    mode = arguments.values.get("--mode", "offline")
-    if mode not in ("offline", "online"):
-        raise RequestError(f"--mode {mode}", expected="offline or online", remedy="write --mode offline")
-    return publish_runs(out, run_ids, mode=mode, project=arguments.values.get("--project"), group=name if sweep else None)
+    return publish_runs(
+        out,
+        run_ids,
+        mode=arguments.values.get("--mode"),
+        sink=arguments.values.get("--sink", "wandb"),
+        project=arguments.values.get("--project"),
+        group=name if sweep else None,
+        rows_only="--rows-only" in arguments.flags,
+    )
+
+
+def dashboard(arguments: Arguments) -> int:
+    """Curves in a browser: from this machine, or as a W&B workspace and report."""
+    action, name = names(arguments, "dashboard", 2, 2, "open NAME or push NAME")
+    if action not in ("open", "push"):
+        raise RequestError(f"swallow dashboard {action}", expected="open or push", remedy="see `swallow --help`")
+    foreign = sorted({"open": {"--project", "--entity"}, "push": {"--port", "--no-open"}}[action] & {*arguments.values, *arguments.flags})
+    if foreign:
+        raise RequestError(f"swallow dashboard {action} with {foreign[0]}", expected="a flag of this action", remedy="leave it out")
+    if action == "push":
+        from swallow_exp.track.push import push_dashboard
+
+        given = arguments.values
+        pushed = push_dashboard(arguments.out, name, project=given.get("--project"), entity=given.get("--entity"))
+        print(f"workspace  {pushed.workspace_url}\nreport     {pushed.report_url}")
+        return EXIT_DONE
+    from swallow_exp.track.local import open_dashboard
+
+    open_dashboard(arguments.out, name, port=arguments.whole_number("--port"), browse="--no-open" not in arguments.flags)
+    return EXIT_DONE
 
 
 def report(arguments: Arguments) -> int:
-    """Tables, figures, claims, one page."""
+    """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
     from analysis.report import build_report
+    from analysis.tables.paper_beside import beside_paper, write_beside_paper
 
-    page = build_report(arguments.out, names(arguments, "report", 1, 1, "one sweep's name")[0])
+    source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
+    if source not in ("ours", "paper"):
+        raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
+    if source == "paper":
+        return _report_paper(arguments, beside=beside)
+    name = names(arguments, "report", 1, 1, "one sweep's name")[0]
+    compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
+    page = build_report(arguments.out, name)
+    if compared is not None:
+        print(write_beside_paper(arguments.out, name, compared))
+    print(page.resolve().as_uri())
+    return EXIT_DONE
+
+
+def _report_paper(arguments: Arguments, *, beside: bool) -> int:
+    """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
+    from analysis.reference.report import build_paper_report
+    from analysis.reference.statement import statement_line, statements_summary
+    from analysis.reference.statements import paper_statements
+
+    names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
+    if beside:
+        raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
+    page, statements = build_paper_report(arguments.out), paper_statements()
+    for line in (*map(statement_line, statements), statements_summary(statements)):
+        print(line)
     print(page.resolve().as_uri())
     return EXIT_DONE
 

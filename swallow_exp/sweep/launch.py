@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from swallow_exp.sweep.board import Board
 from swallow_exp.sweep.build import await_run, build_stages, output_root, prepare_run, run_paths
 from swallow_exp.sweep.cells import TRAIN, CellJob, goal_of, run_here, share_cells
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.follow import publish_runs
+from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
 from swallow_exp.sweep.lease import keep_lease
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import Node
+
+PATIENCE_SECONDS = 120.0  # for the publication at the end of a job; `swallow publish` sends what it leaves
 
 
 def carry_out(composed: Composed, *, train_only: bool = False) -> int:
@@ -50,7 +53,8 @@ def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_on
         say(f"{run.run_id}: trained already")
     else:
         say(f"{run.run_id}: training to {config.budget.tokens:,} tokens")
-        code = launch_training(run, processes=layout.processes, nodes=layout.nodes)
+        with publish_meanwhile(run, config.tracking) if first_node else nullcontext():
+            code = launch_training(run, processes=layout.processes, nodes=layout.nodes)
         if code == EXIT_PREEMPTED:
             tokens = int(read_status(run.status).get("trained_tokens") or 0)
             say(f"swallow: {run.run_id} stopped, saved at {tokens:,} tokens; the same command continues")
@@ -64,7 +68,8 @@ def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_on
         if code != EXIT_DONE:
             return code
     if config.tracking.wandb_mode is not None:
-        publish_runs(out, [run.run_id], mode=config.tracking.wandb_mode)  # a view: its failure is said, the run stays done
+        # a view: its failure is said, the run stays done, and devices are not held for long by a server that hangs
+        publish_runs(out, [run.run_id], mode=config.tracking.wandb_mode, timeout_seconds=PATIENCE_SECONDS)
     return EXIT_DONE
 
 

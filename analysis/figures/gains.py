@@ -1,0 +1,205 @@
+"""Comparisons that are no contrast of the sweep, as claims: a cell against its own token 0, and two cells at equal text or compute.
+
+(1) place      where both sides have been: their last checkpoints, or the largest number of bytes (FLOPs) both have reached
+(2) side       the checkpoint within 5% of the place; between two checkpoints the item statistics are mixed, as on a straight line
+(3) compare    paired bootstrap over the items of both sides (seeds summed item by item)                     -> Claim
+(4) adjust     Holm over the comparisons of the figure; the verdict follows the adjusted p                    -> Claim
+
+A mixed side has an interval over its items like any other; that the curve is straight between two checkpoints is assumed, so such a
+claim has the note BETWEEN and a dotted interval. Beyond the last checkpoint nothing is made up: the comparison is absent.
+Reads  items of evaluations.  Writes  nothing.  Source  paper Figures 1 and 4
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from analysis.claims.adjust import holm_adjusted
+from analysis.claims.asked import test_of, usual_test
+from analysis.claims.bootstrap import FloatArray, paired_bootstrap
+from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, SIGNIFICANCE, Claim, clusters_of, summed
+from analysis.figures.axes import TOKENS, Progress, reached
+from analysis.figures.series import SIZE
+from analysis.figures.tasks import row_name
+from analysis.load import Cell, Contrast, Measure, Study
+from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.progress import track
+from swallow_exp.record.contrast import compare_runs
+from swallow_exp.record.schema import EvaluationRecord
+
+RESAMPLES = 2_000
+BETWEEN = "a side that is between two of its checkpoints, on a straight line between their item scores"
+Side = list[tuple[float, EvaluationRecord]]  # checkpoints and their shares, which sum to 1
+
+
+def training_claims(study: Study, measures: Sequence[Measure], *, seed: int, progress: Progress = TOKENS) -> list[Claim]:
+    """Every cell against its own token 0. With BYTES or FLOPS: at the largest place that every cell of its size has reached."""
+    results = Results(study, progress)
+    claims = []
+    for cell in track(study.cells, f"training, {progress.unit}", len(study.cells)):
+        for measure in measures:
+            sides = [(results.end(cell, run_id, measure), results.start(run_id, measure)) for run_id in cell.run_ids]
+            pairs = [(end, start) for end, start in sides if end and start]
+            blank = _blank(cell.label, "training", ("trained", "token 0"), (cell.label, cell.label), measure, measures)
+            claims.append(_compared(study, blank, measure, pairs, seed))
+    return _with_verdicts(claims)
+
+
+def equal_claims(study: Study, contrasts: Sequence[Contrast], measures: Sequence[Measure], *, seed: int, progress: Progress) -> list[Claim]:
+    """Every contrast at the largest place both cells have reached."""
+    results = Results(study, progress)
+    claims = []
+    for contrast in track(contrasts, f"equal {progress.unit}", len(contrasts)):
+        alone = [pair for pair in contrast.pairs if _one_factor(study, contrast, pair)]
+        for measure in measures:
+            places = [results.common(pair, measure) for pair in alone]
+            sides = [tuple(results.side_at(r, measure, at) for r in pair) for pair, at in zip(alone, places, strict=True) if at]
+            pairs = [(first, baseline) for first, baseline in sides if first and baseline]
+            levels, cells = (contrast.level, contrast.baseline_level), (contrast.cell, contrast.baseline_cell)
+            blank = _blank(contrast.label, contrast.factor, levels, cells, measure, measures)
+            claims.append(_compared(study, blank, measure, pairs, seed))
+    return _with_verdicts(claims)
+
+
+def _one_factor(study: Study, contrast: Contrast, pair: tuple[str, str]) -> bool:
+    """Whether two runs differ in the factor of the contrast alone, as their records say."""
+    mine, theirs = (RunPaths.of(study.out, run_id) for run_id in pair)
+    return not compare_runs(mine, theirs, factor=contrast.factor, consequences=contrast.consequences)
+
+
+def _blank(
+    label: str, factor: str, levels: tuple[str, str], cells: tuple[str, str], measure: Measure, measures: Sequence[Measure]
+) -> Claim:
+    return Claim(
+        contrast=label,
+        factor=factor,
+        level=levels[0],
+        baseline_level=levels[1],
+        cell=cells[0],
+        baseline_cell=cells[1],
+        task=measure.task,
+        metric=measure.metric,
+        profile=measure.profile,
+        measure=row_name(measure, measures),
+        unit=measure.unit,
+        higher_is_better=measure.higher_is_better,
+        verdict=NOT_COMPARED,
+    )
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where every run was at each of its results, and the sides of comparisons that follow from it."""
+
+    study: Study
+    progress: Progress
+    _placed: dict[tuple[str, Measure], list[tuple[float, EvaluationRecord]]] = field(default_factory=dict, repr=False)
+
+    def placed(self, run_id: str, measure: Measure) -> list[tuple[float, EvaluationRecord]]:
+        """(place, result) of one measure along a run, ascending: results asked as usual whose place is known."""
+        if (run_id, measure) not in self._placed:
+            usual = usual_test(record for record in self.study.records if Measure.of(record) == measure)
+            found = (self.study.record_of(run_id, t, measure) for t in self.study.checkpoints_of(run_id))
+            records = [record for record in found if record is not None and test_of(record) == usual]
+            places = [(reached(self.study, run_id, record.trained_tokens, self.progress), record) for record in records]
+            self._placed[run_id, measure] = [(place, record) for place, record in places if place is not None]
+        return self._placed[run_id, measure]
+
+    def start(self, run_id: str, measure: Measure) -> Side | None:
+        """Token 0."""
+        placed = self.placed(run_id, measure)
+        return [(1.0, placed[0][1])] if placed and placed[0][0] == 0 else None
+
+    def end(self, cell: Cell, run_id: str, measure: Measure) -> Side | None:
+        """The last result of a run; on the other axes, the largest place that every run of its size has reached."""
+        placed = self.placed(run_id, measure)
+        if self.progress == TOKENS:
+            return [(1.0, placed[-1][1])] if placed and placed[-1][0] > 0 else None
+        peers = [r for other in self.study.cells if other.choices.get(SIZE) == cell.choices.get(SIZE) for r in other.run_ids]
+        place = self.common([r for r in peers if self.placed(r, measure)], measure)
+        return self.side_at(run_id, measure, place) if place else None
+
+    def common(self, run_ids: Sequence[str], measure: Measure) -> float | None:
+        """The largest place at which every run has been evaluated or passed; None when one of them is nowhere past 0."""
+        ends = [placed[-1][0] if (placed := self.placed(run_id, measure)) else 0.0 for run_id in run_ids]
+        return min(ends) if ends and min(ends) > 0 else None
+
+    def side_at(self, run_id: str, measure: Measure, place: float) -> Side | None:
+        """The result nearest to a place when it is within 5% of it, else the two around it with their shares; None beyond the last."""
+        placed = self.placed(run_id, measure)
+        near = min(placed, key=lambda pair: abs(pair[0] - place), default=None)
+        if near is not None and abs(near[0] - place) <= SAME_TOKENS * place:
+            return [(1.0, near[1])]
+        below, above = [p for p in placed if p[0] < place], [p for p in placed if p[0] > place]
+        if not below or not above:
+            return None
+        share = (place - below[-1][0]) / (above[0][0] - below[-1][0])
+        return [(1.0 - share, below[-1][1]), (share, above[0][1])]
+
+
+def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tuple[Side, Side]], seed: int) -> Claim:
+    """The comparison of two sides, one pair a seed, or the blank claim where it cannot be made."""
+    records = [record for pair in pairs for side in pair for _, record in side]
+    items = {record: study.items_of(record) for record in records}
+    present = {record: of for record, of in items.items() if of is not None}
+    if not records or len(present) < len(items) or len({test_of(record) for record in records}) > 1:
+        return blank
+    ids = sorted(set.intersection(*(set(of.item_ids) for of in present.values())))
+    if not ids:
+        return blank
+    rows = {record: _rows_of(of.item_ids, of.statistics, ids) for record, of in present.items()}
+    first, baseline = (
+        summed([np.asarray(sum(share * rows[record] for share, record in pair[end])) for pair in pairs], measure.aggregate)
+        for end in (0, 1)
+    )
+    cluster_of = clusters_of(present[records[0]])
+    key = zlib.crc32(f"{blank.contrast}|{blank.baseline_level}|{measure}".encode())
+    result = paired_bootstrap(
+        first,
+        baseline,
+        tuple(cluster_of[i] for i in ids),
+        measure.aggregate,
+        num_resamples=RESAMPLES,
+        rng=np.random.default_rng([seed, key]),
+    )
+    mixed = any(len(side) > 1 for pair in pairs for side in pair)
+    return replace(
+        blank,
+        verdict=INCONCLUSIVE,
+        run_ids=tuple(pair[0][-1][1].run_id for pair in pairs),
+        baseline_run_ids=tuple(pair[1][-1][1].run_id for pair in pairs),
+        num_items=len(ids),
+        num_units=result.num_units,
+        score=result.score,
+        baseline_score=result.baseline_score,
+        difference=result.difference,
+        difference_interval=result.difference_interval,
+        relative_change=result.relative_change,
+        relative_interval=result.relative_interval,
+        p=result.p,
+        notes=(BETWEEN,) if mixed else (),
+    )
+
+
+def _rows_of(item_ids: Sequence[str], statistics: FloatArray, ids: Sequence[str]) -> FloatArray:
+    index = {item_id: row for row, item_id in enumerate(item_ids)}
+    return statistics[[index[item_id] for item_id in ids]]
+
+
+def _with_verdicts(claims: Sequence[Claim]) -> list[Claim]:
+    """Holm's adjustment over these claims, and the same words as for the contrasts of the sweep."""
+    adjusted = holm_adjusted({str(i): claim.p for i, claim in enumerate(claims) if claim.p is not None})
+    decided = []
+    for index, claim in enumerate(claims):
+        p_holm = adjusted.get(str(index))
+        if p_holm is None or claim.difference is None:
+            decided.append(claim)
+            continue
+        better = IMPROVED if (claim.difference > 0) == claim.higher_is_better else DEGRADED
+        told = p_holm < SIGNIFICANCE and claim.difference != 0 and not claim.both_at_floor
+        decided.append(replace(claim, p_holm=p_holm, verdict=better if told else INCONCLUSIVE))
+    return decided
