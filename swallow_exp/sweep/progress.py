@@ -24,7 +24,7 @@ from swallow_exp.record.events import last_events
 from swallow_exp.record.store import RESULT_NAME, read_result
 from swallow_exp.track.lag import publish_lags
 
-EVERY = re.compile(r"^  checkpoint_every_tokens: (\d+)$", re.MULTILINE)
+MARKS = re.compile(r"^  (checkpoint_every_tokens|final_checkpoints|final_checkpoint_every_tokens): (\d+)$", re.MULTILINE)
 
 
 def evaluated_tasks(run: RunPaths) -> dict[int, list[str]]:
@@ -56,12 +56,13 @@ def budget_of(run: RunPaths) -> int | None:
 
 
 def num_marks_of(run: RunPaths, budget: int | None) -> int | None:
-    """Checkpoints the run will have, token 0 among them; from one line of its config."""
+    """Checkpoints the run will have, token 0 among them; from three lines of its config."""
     try:
-        found = EVERY.search(run.config.read_text(encoding="utf-8"))
+        found = {name: int(value) for name, value in MARKS.findall(run.config.read_text(encoding="utf-8"))}
     except (OSError, UnicodeDecodeError):
         return None
-    return len(token_marks(budget, int(found.group(1)))) if found and budget and int(found.group(1)) > 0 else None
+    every, final = found.get("checkpoint_every_tokens", 0), found.get("final_checkpoint_every_tokens")
+    return len(token_marks(budget, every, found.get("final_checkpoints", 0), final)) if budget and every > 0 else None
 
 
 def pace_of(run: RunPaths, state: str, done: int, budget: int | None) -> dict[str, float | None]:

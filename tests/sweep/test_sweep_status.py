@@ -51,6 +51,12 @@ def test_a_running_run(run: RunPaths) -> None:
     assert json.loads(status_table([row], as_json=True)) == [row]
 
 
+def test_marks_just_before_the_end_are_planned(run: RunPaths) -> None:
+    text = "budget:\n  checkpoint_every_tokens: 500\n  final_checkpoints: 3\n  final_checkpoint_every_tokens: 100\n  other: 1\n"
+    run.config.write_text(text, encoding="utf-8")
+    assert status_rows(run.out)[0]["checkpoints_planned"] == 6
+
+
 def test_a_silent_run_is_lost_and_has_no_eta_when_it_ended(run: RunPaths) -> None:
     write_json_atomic(run.status, {"state": "running", "trained_tokens": 400, "heartbeat": time.time() - STALE_AFTER_SECONDS - 1})
     assert status_rows(run.out)[0]["state"] == "lost"
