@@ -117,8 +117,8 @@ def main() -> None:
             _, _, said = timed(["-c", EXPAND, "10", *words], empty)
             number, ours, hydras = (float(word) for word in said.split())
             print(
-                f"{cells:>5} cells  expand {ours:.2f} s, {1_000 * ours / number:.2f} ms a cell; hydra.compose {1_000 * hydras:.0f} ms a cell, "
-                f"{hydras * number / ours:.0f} times as much",
+                f"{cells:>5} cells  expand {ours:.2f} s, {1_000 * ours / number:.2f} ms a cell; "
+                f"hydra.compose {1_000 * hydras:.0f} ms a cell, {hydras * number / ours:.0f} times as much",
                 flush=True,
             )
             templates = make_templates(Path(folder))

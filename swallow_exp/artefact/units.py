@@ -13,11 +13,19 @@ def steps_to_reach(tokens: int, tokens_per_step: int) -> int:
     return -(-tokens // tokens_per_step)
 
 
-def token_marks(budget_tokens: int, every_tokens: int) -> list[int]:
-    """Marks 0, every, 2*every, ... and the budget itself. Token 0 is the model before any training."""
+def token_marks(budget_tokens: int, every_tokens: int, num_final: int = 0, final_every_tokens: int | None = None) -> list[int]:
+    """Marks 0, every, 2*every, ... and the budget itself; `num_final` more just before it. Token 0 is the model before any training."""
     assert budget_tokens > 0 and every_tokens > 0
-    marks = list(range(0, budget_tokens, every_tokens))
-    return [*marks, budget_tokens]
+    marks = {*range(0, budget_tokens, every_tokens), budget_tokens, *final_marks(budget_tokens, num_final, final_every_tokens)}
+    return sorted(marks)
+
+
+def final_marks(budget_tokens: int, num_final: int, every_tokens: int | None) -> list[int]:
+    """The last marks before the budget, `every_tokens` apart: how much scores move between them is noise, not training."""
+    if num_final == 0 or every_tokens is None:
+        return []
+    marks = (budget_tokens - number * every_tokens for number in range(num_final, 0, -1))
+    return [mark for mark in marks if mark > 0]
 
 
 def format_count(value: float) -> str:

@@ -78,10 +78,9 @@ def train(arguments: Arguments) -> int:
 def _train_grid(arguments: Arguments) -> int:
     from swallow_exp.artefact.progress import say
     from swallow_exp.sweep.build import output_root
-    from swallow_exp.sweep.cells import CellJob, name_action
     from swallow_exp.sweep.grid import expand_sweep, write_sweep
     from swallow_exp.sweep.launch import default_jobs, list_failures, run_cells, sweep_exit_code
-    from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid
+    from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid, list_actions
     from swallow_exp.sweep.why import check_one_factor
 
     launcher, hydra_words, run_words = choose_launcher(arguments.values.get("--launcher"), arguments.overrides)
@@ -92,8 +91,7 @@ def _train_grid(arguments: Arguments) -> int:
     check_one_factor(question, cells)
     out = output_root(cells[0].composed.config)
     if "--plan-only" in arguments.flags:
-        for cell in cells:
-            print(f"{cell.run_id}  {name_action(CellJob.of(cell, out))}")
+        print(list_actions(cells))
         return EXIT_DONE
     write_sweep(out, question, cells, sweep.others)
     jobs = arguments.whole_number("--jobs")

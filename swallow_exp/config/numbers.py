@@ -90,6 +90,25 @@ def check_suite(suite: SuiteConfig) -> None:
     )
 
 
+def _check_final_marks(config: Config) -> None:
+    budget, step = config.budget, config.optim.sequence_length * config.optim.global_batch_sequences
+    number, every = budget.final_checkpoints, budget.final_checkpoint_every_tokens
+    require(number >= 0, f"budget.final_checkpoints={number}", expected="0 (none) or more", remedy="set budget.final_checkpoints")
+    require(
+        (number == 0) == (every is None),
+        f"budget.final_checkpoints={number} with budget.final_checkpoint_every_tokens={every}",
+        expected="both, or neither",
+        remedy="set the other one",
+    )
+    if every is not None:
+        require(
+            every >= step and number * every < budget.tokens,
+            f"budget.final_checkpoints={number} every {every:,} tokens",
+            expected=f"a step ({step:,} tokens) or more apart, and all of them within the budget of {budget.tokens:,}",
+            remedy="set budget.final_checkpoint_every_tokens",
+        )
+
+
 def check_numbers(config: Config) -> None:
     """Every number of a config. Raises RequestError for the first that cannot be."""
     _check_final_rate(config.optim)
@@ -122,6 +141,7 @@ def check_numbers(config: Config) -> None:
         remedy="set machine.threads",
     )
     _check_saving(config)
+    _check_final_marks(config)
     check_suite(config.suite)
     require(
         optim.global_batch_sequences % config.strategy.data_parallel == 0,

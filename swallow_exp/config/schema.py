@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from swallow_exp.artefact.units import token_marks
+
 
 @dataclass
 class BaseModelConfig:
@@ -125,7 +127,13 @@ class BudgetConfig:
     name: str = "???"
     tokens: int = 0
     checkpoint_every_tokens: int = 0
+    final_checkpoints: int = 0  # this many more just before the end: how much scores move between them is noise (arXiv 2508.13144)
+    final_checkpoint_every_tokens: int | None = None  # apart from each other and from the end
     counts: str = "trained_tokens"  # trained_tokens: loss-bearing targets | positions: all targets, prompts of instructions too
+
+    def marks(self) -> list[int]:
+        """Where checkpoints fall, token 0 and the end included."""
+        return token_marks(self.tokens, self.checkpoint_every_tokens, self.final_checkpoints, self.final_checkpoint_every_tokens)
 
 
 @dataclass

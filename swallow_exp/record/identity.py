@@ -27,6 +27,8 @@ NOT_IDENTITY = frozenset(
         "base_model.tokenizer",
         "base_model.num_pieces",
         "budget.checkpoint_every_tokens",
+        "budget.final_checkpoints",
+        "budget.final_checkpoint_every_tokens",
         "vocabulary.processes",
         "numerics.max_skipped_updates",
         "numerics.max_skipped_in_a_row",

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.units import steps_to_reach, token_marks
+from swallow_exp.artefact.units import steps_to_reach
 from swallow_exp.config import Config, recomputation_level
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.config.schema import BaseModelConfig
@@ -117,7 +117,7 @@ def estimate_cell(
     per_step = config.optim.sequence_length * config.optim.global_batch_sequences
     steps = int(plan["steps"]) if plan else steps_to_reach(config.budget.tokens, per_step)
     positions = int(plan["positions"]) if plan else steps * per_step
-    marks = len(token_marks(config.budget.tokens, config.budget.checkpoint_every_tokens))
+    marks = len(config.budget.marks())
     layout = Layout.of(config.strategy, config.machine)
     facts: dict[str, Any] = {
         "steps": steps,

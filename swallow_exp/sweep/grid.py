@@ -18,7 +18,6 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of, write_json_atomic
 from swallow_exp.artefact.paths import sweep_file
 from swallow_exp.artefact.progress import say
-from swallow_exp.artefact.units import token_marks
 from swallow_exp.config.overrides import read_overrides
 from swallow_exp.evaluate.suite import task_names
 from swallow_exp.record.contrast import group_of
@@ -123,7 +122,7 @@ def _entry(cell: Cell) -> dict[str, Any]:
     config = cell.composed.config
     return {
         "run_id": cell.run_id,
-        "marks": len(token_marks(config.budget.tokens, config.budget.checkpoint_every_tokens)),
+        "marks": len(config.budget.marks()),
         "tasks": len(task_names(config)),
         "choices": {group: str(cell.composed.plain[group]["name"]) for group in IDENTITY_GROUPS},
         "seed": cell.seed,

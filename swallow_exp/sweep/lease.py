@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,24 @@ def read_lease(path: Path) -> dict[str, Any]:
 def is_held(path: Path) -> bool:
     """True while someone carries the cell out."""
     return _is_live(path, read_lease(path))
+
+
+def find_holder(path: Path) -> str | None:
+    """ "HOST (process PID)" of who carries the cell out, by a glance that writes nothing; None when nobody does."""
+    record = read_lease(path)
+    if not record or record["exit_code"] is not None:
+        return None
+    here = record["place"] == _place()
+    alive = _is_alive(record["pid"], record["born"]) if here else time.time() - path.stat().st_mtime <= STALE_AFTER_SECONDS
+    return f"{record['host']} (process {record['pid']})" if alive else None
+
+
+def has_died(path: Path, status: Mapping[str, Any]) -> bool:
+    """True when a run that says it is running was held on this machine by a process that is gone, and so is its trainer."""
+    record, trainer = read_lease(path), status.get("pid")
+    if status.get("state") != "running" or not record or record["place"] != _place() or status.get("host") != record["host"]:
+        return False
+    return find_holder(path) is None and isinstance(trainer, int) and not _exists(trainer)
 
 
 def _is_live(path: Path, record: dict[str, Any]) -> bool:
@@ -198,13 +216,17 @@ def _born(pid: int) -> str | None:
 
 
 def _is_alive(pid: int, born: str | None) -> bool:
+    return _exists(pid) and _born(pid) == born
+
+
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # someone else's
-    return _born(pid) == born
+    return True
 
 
 def _age_seconds(path: Path) -> float:

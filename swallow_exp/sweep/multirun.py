@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
 from swallow_exp.artefact.processes import child_environment
 from swallow_exp.artefact.progress import say
 from swallow_exp.config.compose import PRIMARY
@@ -29,11 +29,12 @@ from swallow_exp.config.levels import shipped_folder
 from swallow_exp.config.overrides import read_overrides, set_value
 from swallow_exp.config.schema import Config, MachineConfig
 from swallow_exp.sweep.build import output_root
-from swallow_exp.sweep.cells import TRAIN, CellJob, Stop, find_answer, run_here, share_cells
+from swallow_exp.sweep.cells import TRAIN, CellJob, Stop, find_answer, name_action, run_here, share_cells
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.grid import expand_sweep, write_sweep
-from swallow_exp.sweep.launch import CellResult, results_of
+from swallow_exp.sweep.grid import Sweep, expand_sweep, write_sweep
+from swallow_exp.sweep.launch import CellResult, list_failures, results_of, sweep_exit_code
 from swallow_exp.sweep.lease import is_held, read_lease
+from swallow_exp.sweep.why import check_one_factor
 
 HYDRA_WORDS = ("hydra/", "hydra.")
 INSTALL = {
@@ -117,7 +118,7 @@ def launch_grid(
     Raises RequestError when there is no such launcher, or it cannot be set up as asked.
     """
     with open_sweeper(launcher, hydra_words, cells[0].composed.config, name, config_dirs) as sweeper:
-        results: list[CellResult] = sweeper.sweep(list(overrides))
+        results: list[CellResult] = sweeper.carry_out(list(overrides))
     return results
 
 
@@ -189,15 +190,43 @@ def gpus_per_node(machine: MachineConfig) -> int:
     return machine.scheduler.gpus_per_node or machine.processes_per_node or 1
 
 
-def sweep_question(
-    arguments: Sequence[str], folders: Sequence[str], launcher_of: Callable[[CellTask], Any], *, batch: int | None = None
-) -> list[CellResult]:
-    """What Hydra's sweeper does: the question's cells through a launcher, `batch` jobs at a time (null: all)."""
-    config_dirs = [Path(folder) for folder in folders]
-    sweep = expand_sweep(arguments, config_dirs)
+def sweep_question(sweep: Sweep, folders: Sequence[str], launcher_of: Callable[[CellTask], Any], batch: int | None) -> list[CellResult]:
+    """The question's cells through a launcher, `batch` jobs at a time (null: all)."""
     out = output_root(sweep.cells[0].composed.config)
     write_sweep(out, sweep.question, sweep.cells, sweep.others)
-    return launch_through(launcher_of, sweep.cells, out=out, config_dirs=config_dirs, batch=batch)
+    return launch_through(launcher_of, sweep.cells, out=out, config_dirs=[Path(folder) for folder in folders], batch=batch)
+
+
+def answer_hydra(
+    arguments: Sequence[str], folders: Sequence[str], launcher_of: Callable[[CellTask], Any], *, batch: int | None, plan_only: bool
+) -> list[CellResult]:
+    """`hydra/sweeper=swallow` in an app of somebody's own: every failure is listed.
+
+    A cell is composed from this project's conf/ (and `folders`) and is a `swallow train` of its own; the app's function is not called.
+    Raises SystemExit with the exit code of `swallow train -m`, unless all is well.
+    """
+    try:
+        sweep = expand_sweep(arguments, [Path(folder) for folder in folders])
+        for remark in sweep.remarks:
+            say(remark)
+        check_one_factor(sweep.question, sweep.cells)
+        if plan_only:
+            print(list_actions(sweep.cells))
+            return []
+        results = sweep_question(sweep, folders, launcher_of, batch)
+    except SwallowError as error:
+        say(f"swallow: {' '.join(str(error).split())}")
+        raise SystemExit(error.exit_code) from error
+    print(list_failures(sweep.question.name, results))
+    if code := sweep_exit_code(results):
+        raise SystemExit(code)
+    return results
+
+
+def list_actions(cells: Sequence[Cell]) -> str:
+    """What a sweep would do with each cell, a line each."""
+    out = output_root(cells[0].composed.config)
+    return "\n".join(f"{cell.run_id}  {name_action(CellJob.of(cell, out))}" for cell in cells)
 
 
 def launch_through(

@@ -1,6 +1,7 @@
 """How far one run is, read from its files in well under a millisecond a file: no config is composed, no outbox is read whole.
 
-    ETA           tokens left / tokens per second of the last rows: of a running run only
+    ETA           of a running run its training: tokens left / tokens per second of the last rows; of a trained one that somebody evaluates
+                  its results: those left x seconds a result at the last evaluated checkpoint
     GPU-hours     model FLOPs so far / FLOP/s of a device in the last rows: of training, at its present speed
     publish lag   rows of the outbox that the furthest publisher has not sent; None where nobody publishes
 
@@ -14,17 +15,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.units import token_marks
 from swallow_exp.model.devices import TERA
 from swallow_exp.record.events import last_events
-from swallow_exp.record.store import RESULT_NAME
+from swallow_exp.record.store import RESULT_NAME, read_result
 from swallow_exp.track.lag import publish_lags
 
-EVERY = re.compile(r"^  checkpoint_every_tokens: (\d+)$", re.MULTILINE)
+MARKS = re.compile(r"^  (checkpoint_every_tokens|final_checkpoints|final_checkpoint_every_tokens): (\d+)$", re.MULTILINE)
 
 
 def evaluated_tasks(run: RunPaths) -> dict[int, list[str]]:
@@ -56,24 +56,31 @@ def budget_of(run: RunPaths) -> int | None:
 
 
 def num_marks_of(run: RunPaths, budget: int | None) -> int | None:
-    """Checkpoints the run will have, token 0 among them; from one line of its config."""
+    """Checkpoints the run will have, token 0 among them; from three lines of its config."""
     try:
-        found = EVERY.search(run.config.read_text(encoding="utf-8"))
+        found = {name: int(value) for name, value in MARKS.findall(run.config.read_text(encoding="utf-8"))}
     except (OSError, UnicodeDecodeError):
         return None
-    return len(token_marks(budget, int(found.group(1)))) if found and budget and int(found.group(1)) > 0 else None
+    every, final = found.get("checkpoint_every_tokens", 0), found.get("final_checkpoint_every_tokens")
+    return len(token_marks(budget, every, found.get("final_checkpoints", 0), final)) if budget and every > 0 else None
 
 
-def pace_of(run: RunPaths, status: Mapping[str, Any], budget: int | None) -> dict[str, float | None]:
-    """{"eta_seconds", "gpu_hours"}; None where the last rows do not say."""
+def pace_of(run: RunPaths, state: str, done: int, budget: int | None) -> dict[str, float | None]:
+    """{"eta_seconds", "gpu_hours"} of training; None where the last rows do not say. The ETA is of a running run only."""
     rows = last_events(run.events, "train")
     speeds = [float(row["tokens_per_second"]) for row in rows if row.get("tokens_per_second")]
     rates = [float(row["tflops_per_device"]) for row in rows if row.get("tflops_per_device")]
     flops = rows[-1].get("flops") if rows else None
-    done, eta = int(status.get("trained_tokens") or 0), None
-    if status.get("state") == "running" and speeds and budget is not None:
-        eta = max(budget - done, 0) / median(speeds)
+    eta = max(budget - done, 0) / median(speeds) if state == "running" and speeds and budget is not None else None
     return {"eta_seconds": eta, "gpu_hours": float(flops) / (median(rates) * TERA) / 3600 if flops and rates else None}
+
+
+def evaluation_eta(run: RunPaths, evaluated: Mapping[int, list[str]], left: int) -> float | None:
+    """Seconds that `left` results will take, by those of the last evaluated checkpoint; None where they do not say."""
+    last = max(evaluated, default=None)
+    results = [read_result(run.evaluation(last, task)) for task in evaluated[last]] if last is not None else []
+    seconds = [float(result["seconds"]) for result in results if result and isinstance(result.get("seconds"), float | int)]
+    return left * sum(seconds) / len(seconds) if seconds else None
 
 
 def publish_lag(run: RunPaths) -> int | None:

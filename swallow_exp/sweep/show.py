@@ -33,15 +33,9 @@ def show_run(composed: Composed) -> str:
     lines += plan_tree(config, plan)
     lines += ["", describe_recipe(config.optim), *_model(config, vocabulary), *describe_layout(config)]
     checkpoints = read_checkpoints(run)
-    lines += ["", f"checkpoints  {len(checkpoints)} of {len(_marks(config))} exported"]
+    lines += ["", f"checkpoints  {len(checkpoints)} of {len(config.budget.marks())} exported"]
     lines += [f"  {record.trained_tokens:>16,} tokens  step {record.step:,}" for record in checkpoints]
     return "\n".join(lines)
-
-
-def _marks(config: Config) -> list[int]:
-    from swallow_exp.artefact.units import token_marks
-
-    return token_marks(config.budget.tokens, config.budget.checkpoint_every_tokens)
 
 
 def _model(config: Config, vocabulary: Artefact | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Cells x checkpoints x tasks, from files: planned, running, preempted, trained, failed, lost (it fell silent).
+"""Cells x checkpoints x tasks, from files: planned, running, preempted, trained, failed, lost (it fell silent, or its process is gone).
 
 (1) runs      of one sweep, or all                    -> state, tokens, attempts, cause
 (2) progress  files of each run (sweep/progress.py)   -> checkpoints, tasks done at each, ETA, GPU-hours, publish lag
@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.paths import RunPaths, runs_folder, user_path
+from swallow_exp.artefact.paths import RunPaths, cell_lease, runs_folder, user_path
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.record.health import overlap_worries_of, worries_of
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_model_ids, list_run_ids, read_absent, read_health, read_overlap, read_sweep
-from swallow_exp.sweep.progress import budget_of, evaluated_tasks, num_marks_of, pace_of, publish_lag
+from swallow_exp.sweep.lease import find_holder, has_died
+from swallow_exp.sweep.progress import budget_of, evaluated_tasks, evaluation_eta, num_marks_of, pace_of, publish_lag
 
 COLUMNS = {"tokens": 22, "checkpoints": 11, "results": 9, "ETA": 8, "GPU-h": 8, "tries": 5, "unsent": 6}
 UNKNOWN_OF_MODELS = (
     "trained_tokens", "budget_tokens", "checkpoints_planned", "results_planned", "eta_seconds", "gpu_hours", "attempts", "heartbeat",
-    "publish_lag", "cause",
+    "publish_lag", "cause", "held_by",
 )  # fmt: skip
 
 
@@ -67,18 +68,26 @@ def _asked(out: Path) -> dict[str, Mapping[str, Any]]:
 def _run_row(out: Path, run_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     run = RunPaths.of(out, run_id)
     status, budget, evaluated = read_status(run.status), budget_of(run), evaluated_tasks(run)
-    marks = num_marks_of(run, budget) or asked.get("marks")
+    marks, lease = num_marks_of(run, budget) or asked.get("marks"), cell_lease(out, run_id)
+    state = "lost" if is_stale(status) or has_died(lease, status) else str(status["state"])
+    results = sum(map(len, evaluated.values()))
+    planned = marks * asked["tasks"] if marks is not None and "tasks" in asked else None
+    pace = pace_of(run, state, int(status.get("trained_tokens") or 0), budget)
+    holder = find_holder(lease)
+    if state == "trained" and holder is not None and planned is not None and results < planned:
+        pace["eta_seconds"] = evaluation_eta(run, evaluated, planned - results)
     return {
         "run_id": run_id,
-        "state": "lost" if is_stale(status) else status["state"],
+        "state": state,
+        "held_by": holder,
         "trained_tokens": status.get("trained_tokens"),
         "budget_tokens": budget,
         "checkpoints": len(read_checkpoints(run)),
         "checkpoints_planned": marks,
-        "results": sum(map(len, evaluated.values())),
-        "results_planned": marks * asked["tasks"] if marks is not None and "tasks" in asked else None,
+        "results": results,
+        "results_planned": planned,
         "evaluated": {str(tokens): tasks for tokens, tasks in evaluated.items()},
-        **pace_of(run, status, budget),
+        **pace,
         "attempts": status.get("attempts"),
         "heartbeat": status.get("heartbeat"),
         "publish_lag": publish_lag(run),
@@ -115,11 +124,19 @@ def status_table(rows: list[dict[str, Any]], *, as_json: bool) -> str:
     lines = [f"{'run':<{width}}  {'state':<9}{heads}  tasks at each checkpoint"]
     for row in rows:
         cells = "".join(f" {cell:>{size}}" for cell, size in zip(_columns(row), COLUMNS.values(), strict=True))
-        marks = " ".join(f"{len(tasks)}" for tasks in row["evaluated"].values())
+        marks = _marks(row)
         cause = f"  {row['cause']}" if row["cause"] else ""
         lines.append(f"{row['run_id']:<{width}}  {row['state']:<9}{cells}  {marks}{cause}".rstrip())
     lines += [line for row in rows for line in _remarks(row)]
     return "\n".join(lines)
+
+
+def _marks(row: Mapping[str, Any]) -> str:
+    """Results of each checkpoint in order: `6 6 2/6 . .`, a dot for one without any."""
+    marks, results = row["checkpoints_planned"], row["results_planned"]
+    each = results // marks if marks and results else None
+    shown = [f"{len(tasks)}" + (f"/{each}" if each is not None and len(tasks) < each else "") for tasks in row["evaluated"].values()]
+    return " ".join([*shown, *["."] * ((marks or 0) - len(shown) if each else 0)])
 
 
 def _columns(row: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from swallow_exp.artefact.units import final_marks
+from swallow_exp.config.schema import BudgetConfig
 from swallow_exp.model.loss import IGNORED
 
 
@@ -71,6 +73,15 @@ class Stream(Protocol):
 
     def mark_steps(self, every_tokens: int) -> dict[int, int]:
         """{step: mark} of every checkpoint, token 0 and the end included."""
+
+    def step_of_mark(self, mark_tokens: int) -> int:
+        """First step at or past a mark."""
+
+
+def mark_steps_of(stream: Stream, budget: BudgetConfig) -> dict[int, int]:
+    """{step: mark} of every checkpoint a budget asks for, those just before the end too."""
+    final = final_marks(budget.tokens, budget.final_checkpoints, budget.final_checkpoint_every_tokens)
+    return {stream.step_of_mark(mark): mark for mark in final} | stream.mark_steps(budget.checkpoint_every_tokens)
 
 
 class StepBatch(NamedTuple):

@@ -24,7 +24,7 @@ from swallow_exp.artefact.progress import is_interactive
 from swallow_exp.config import Config
 from swallow_exp.record.events import append_events
 from swallow_exp.record.status import write_status
-from swallow_exp.train.data import Stream
+from swallow_exp.train.data import Stream, mark_steps_of
 from swallow_exp.train.guards import SKIP, AgreedStop
 from swallow_exp.train.measuring import Device, Meter, peak_memory_bytes
 from swallow_exp.train.module import StepFigures
@@ -57,7 +57,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self._flushed = self._beaten = time.monotonic()
         self._meter: Meter | None = None
         self._screen: Screen | None = None
-        marks = facts.stream.mark_steps(facts.config.budget.checkpoint_every_tokens)
+        marks = mark_steps_of(facts.stream, facts.config.budget)
         self._mark_steps = sorted(marks)
         self._marks = [marks[step] for step in self._mark_steps]
 

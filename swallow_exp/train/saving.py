@@ -32,6 +32,7 @@ from swallow_exp.checkpoint.index import (
 from swallow_exp.checkpoint.state import SavedState, prune_states, remove_partial, set_aside_torn
 from swallow_exp.checkpoint.write import StateWriter, Written
 from swallow_exp.record.events import read_events
+from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.reporting import Reporter, RunFacts
 from swallow_exp.train.resume import check_no_randomness
 from swallow_exp.train.snapshot import take_snapshot
@@ -88,7 +89,7 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         """`start` are the start weights: token 0 of the index, and the source of config and tokenizer files."""
         self._facts, self._start = facts, start
         self._reporter, self._stop = reporter, stop
-        self._marks = facts.stream.mark_steps(facts.config.budget.checkpoint_every_tokens)
+        self._marks = mark_steps_of(facts.stream, facts.config.budget)
         self._marks[facts.stream.num_steps] = max(self._marks.values())
         self._saved_at, self._saved_tokens = time.monotonic(), self._tokens(facts.start_step)
         self._agreement: Agreement | None = None

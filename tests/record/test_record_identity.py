@@ -43,6 +43,8 @@ def is_circumstance(leaf: Path) -> bool:
         ("base_model", "tokenizer"),
         ("base_model", "num_pieces"),
         ("budget", "checkpoint_every_tokens"),
+        ("budget", "final_checkpoints"),
+        ("budget", "final_checkpoint_every_tokens"),
         ("numerics", "max_skipped_updates"),
         ("numerics", "max_skipped_in_a_row"),
         ("numerics", "stop_at_loss_spike"),

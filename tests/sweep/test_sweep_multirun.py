@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,3 +122,24 @@ def test_plan_only_says_what_would_be_done(swallow: Callable[..., Any]) -> None:
     done = swallow("train", "-m", "vocabulary=base,miniature_ja", "seed=0,1", "--plan-only")
     assert done.returncode == 0, done.stderr
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["launch"] * 4
+
+
+def app(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A Hydra app of somebody's own, with this project's sweeper."""
+    line = [sys.executable, str(Path(__file__).with_name("hydra_app.py")), "-m", "hydra/sweeper=swallow", *words]
+    env = {**os.environ, "SWALLOW_OUT": str(tmp_path / "out")}
+    return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_any_hydra_app_can_use_the_sweeper(tmp_path: Path) -> None:
+    planned = app(tmp_path, "+sweep=miniature", "parallel=none", "hydra.sweeper.plan_only=true")
+    assert planned.returncode == 0, planned.stderr
+    assert [line.split()[-1] for line in planned.stdout.splitlines()] == ["launch"] * 2 and "2 of the 4 cells" in planned.stderr
+    tried = app(tmp_path, "seed=0,1")  # whose base model is not there
+    assert tried.returncode == 2 and "2 of 2 cells are not done" in tried.stdout
+    logs = sorted((tmp_path / "out" / "logs").iterdir())
+    assert len(logs) == 2 and all("run `swallow demo` first" in log.read_text() for log in logs)
+    refused = app(tmp_path, "vocabulary=base,nothing")
+    assert (
+        refused.returncode == 2 and "Traceback" not in refused.stderr and refused.stderr.startswith("swallow: vocabulary=nothing; expected")
+    )

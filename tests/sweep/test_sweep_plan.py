@@ -16,6 +16,7 @@ from swallow_exp.config.compose import compose_config
 from swallow_exp.config.levels import list_levels
 from swallow_exp.config.overrides import set_value
 from swallow_exp.record.events import append_events
+from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.status import write_status
 from swallow_exp.sweep.composer import CellComposer
 from swallow_exp.sweep.estimate import Estimate, estimate_cell
@@ -152,6 +153,25 @@ def test_every_question_says_what_it_expects() -> None:
         question = read_question(name)
         assert question.expects and question.outcome and question.section and question.baseline and question.seeds, name
         assert "suite" in question.fixed, name
+
+
+def test_marks_just_before_the_end_are_counted_and_change_no_run() -> None:
+    final = ["budget.final_checkpoints=4", "budget.final_checkpoint_every_tokens=250_000_000"]
+    config = compose_config([*LLAMA, *final]).config
+    assert config.budget.marks()[-6:] == [10**11, *(104_857_600_000 - n * 250_000_000 for n in (4, 3, 2, 1)), 104_857_600_000]
+    plain, more = estimate(), estimate(*final)
+    assert more.num_marks == plain.num_marks + 4
+    assert plain.evaluation_hours and more.evaluation_hours == pytest.approx(plain.evaluation_hours * 11 / 7)
+    assert plain.export_bytes and more.export_bytes == plain.export_bytes * 10 // 6
+    ids = {run_id_of(identity_of(compose_config([*LLAMA, *words]).plain)) for words in ([], final)}
+    assert len(ids) == 1
+    for words, said in (
+        (final[:1], "both, or neither"),
+        (["budget.final_checkpoints=2", "budget.final_checkpoint_every_tokens=9"], "a step"),
+        (["budget.final_checkpoints=500", "budget.final_checkpoint_every_tokens=250_000_000"], "within the budget"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            compose_config([*LLAMA, *words])
 
 
 def read_alone(groups: Sequence[str], most: int) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from swallow_exp.artefact.files import write_json_atomic
-from swallow_exp.artefact.paths import RunPaths, sweep_file
+from swallow_exp.artefact.files import read_json, write_json_atomic
+from swallow_exp.artefact.paths import RunPaths, cell_lease, sweep_file
 from swallow_exp.record.events import append_events, last_events
 from swallow_exp.record.status import STALE_AFTER_SECONDS, write_status
+from swallow_exp.sweep.lease import claim_lease
 from swallow_exp.sweep.status import status_rows, status_table
 
 
@@ -42,8 +47,14 @@ def test_a_running_run(run: RunPaths) -> None:
     assert (row["checkpoints_planned"], row["results"], row["results_planned"]) == (3, 3, 12)
     assert row["evaluated"] == {"0": ["a", "b"], "400": ["a"]} and row["publish_lag"] == 1
     table = status_table([row], as_json=False)
-    assert "400  40%" in table and "0/3" in table and "3/12" in table and "5.0 min" in table and table.endswith("2 1")
+    assert "400  40%" in table and "0/3" in table and "3/12" in table and "5.0 min" in table and table.endswith("2/4 1/4 .")
     assert json.loads(status_table([row], as_json=True)) == [row]
+
+
+def test_marks_just_before_the_end_are_planned(run: RunPaths) -> None:
+    text = "budget:\n  checkpoint_every_tokens: 500\n  final_checkpoints: 3\n  final_checkpoint_every_tokens: 100\n  other: 1\n"
+    run.config.write_text(text, encoding="utf-8")
+    assert status_rows(run.out)[0]["checkpoints_planned"] == 6
 
 
 def test_a_silent_run_is_lost_and_has_no_eta_when_it_ended(run: RunPaths) -> None:
@@ -53,6 +64,34 @@ def test_a_silent_run_is_lost_and_has_no_eta_when_it_ended(run: RunPaths) -> Non
     (row,) = status_rows(run.out)
     assert row["eta_seconds"] is None and row["publish_lag"] is None and row["results_planned"] is None
     assert "out of memory" in status_table([row], as_json=False)
+
+
+def test_a_run_whose_processes_are_gone_is_lost_at_once(run: RunPaths) -> None:
+    lease = claim_lease(cell_lease(run.out, "run"), "g")
+    assert lease is not None
+    (row,) = status_rows(run.out)
+    assert row["state"] == "running" and row["held_by"] == f"{socket.gethostname()} (process {os.getpid()})"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    status = read_json(run.status)
+    write_json_atomic(lease.path, {**lease.record, "pid": gone.pid, "born": "1"})
+    assert status_rows(run.out)[0]["state"] == "running"  # its trainer, this process, still writes
+    write_json_atomic(run.status, {**status, "pid": gone.pid})
+    (row,) = status_rows(run.out)
+    assert (row["state"], row["eta_seconds"], row["held_by"]) == ("lost", None, None)
+    write_json_atomic(lease.path, {**lease.record, "pid": gone.pid, "place": "another machine"})
+    assert status_rows(run.out)[0]["state"] == "running"  # nothing can be said of it from here
+
+
+def test_evaluation_has_an_eta_while_somebody_carries_it_out(run: RunPaths) -> None:
+    write_json_atomic(sweep_file(run.out, "s"), {"cells": [{"run_id": "run", "marks": 3, "tasks": 4}]})
+    write_status(run.status, "trained", trained_tokens=1_000)
+    result = {"task": "a", "metrics": [], "seconds": 20.0}
+    write_json_atomic(run.evaluation(400, "a") / "result.json", result)
+    assert status_rows(run.out, "s")[0]["eta_seconds"] is None
+    lease = claim_lease(cell_lease(run.out, "run"), "g")
+    assert lease is not None
+    assert status_rows(run.out, "s")[0]["eta_seconds"] == pytest.approx((12 - 3) * 20.0)
 
 
 def test_a_glance_at_an_outbox_reads_whole_lines_only(tmp_path: Path) -> None:
