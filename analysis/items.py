@@ -54,7 +54,8 @@ class ItemReader:
         if not reason and isinstance(items, ItemStatistics):
             self._sound.add(record)
             return items
-        task = f"{record.folder or record.task}, {record.metric} ({record.profile})"
+        whole_file = isinstance(found, str)  # named once, however many metrics are in it
+        task = place[2] if whole_file else f"{place[2]}, {record.metric} ({record.profile})"
         self.problems[record] = Problem(record.run_id, record.trained_tokens, task, reason)
         return None
 

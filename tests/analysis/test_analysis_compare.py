@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from synthetic_study import BUDGET, TASKS, item_statistics, write_run, write_sweep, write_task
 
+from analysis.claims.adjust import mcnemar_p
 from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NO_INTERVAL, NOT_COMPARED, Claim, compare_contrasts
+from analysis.claims.without_items import claims_without_items
 from analysis.load import load_study
 from swallow_exp.artefact.errors import RequestError
+from swallow_exp.record.aggregate import score_of_items
+from swallow_exp.record.schema import EvaluationRecord
 
 FEW = ("mini_choice", "mini_en_ja", "heldout_japanese", "mini_arithmetic")
 
@@ -161,6 +165,114 @@ def test_equal_records_give_equal_claims_whatever_else_is_in_the_report(tmp_path
         c for c in compare_contrasts(load_study(tmp_path, "wider"), num_resamples=2000) if (c.level, c.task) == ("mixed", "mini_choice")
     )
     assert (narrow.difference_interval, narrow.p) == (wide.difference_interval, wide.p)
+
+
+@pytest.mark.parametrize("task", ["heldout_japanese", "mini_en_ja", "mini_reading"])
+def test_what_is_drawn_for_a_contrast_does_not_depend_on_its_neighbours(tmp_path: Path, task: str) -> None:
+    """Sides over the same units share their draws: the numbers must be the same to the last bit with two cells and with five."""
+    levels = ["none", "mixed", "a", "b", "c"]
+    write_sweep(tmp_path, levels[:2])
+    write_sweep(tmp_path, levels, name="wider")
+    for level in levels:
+        write_run(tmp_path, f"{level}-s0", level, marks=(1.0,), tasks=(task,))
+    (narrow,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=1000)
+    wide = next(c for c in compare_contrasts(load_study(tmp_path, "wider"), num_resamples=1000) if c.level == "mixed")
+    assert (narrow.difference_interval, narrow.relative_interval, narrow.p) == (wide.difference_interval, wide.relative_interval, wide.p)
+
+
+def test_a_result_of_the_engine_is_that_of_a_plain_bootstrap(out: Path) -> None:
+    """Grouped and shared draws against indices gathered one resample at a time."""
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_choice": 0.2, "mini_en_ja": 0.3})
+    study = load_study(out, "parallel")
+    for claim in compare_contrasts(study, num_resamples=4000):
+        measure = next(m for m in study.measures if m.task == claim.task)
+        sides = [study.items_of(study.record_of(run_id, BUDGET, measure)).statistics for run_id in ("mixed-s0", "none-s0")]
+        rng, differences = np.random.default_rng(4), []
+        for _ in range(2000):
+            rows = rng.integers(len(sides[0]), size=len(sides[0]))
+            differences.append(score_of_items(sides[0][rows], measure.aggregate) - score_of_items(sides[1][rows], measure.aggregate))
+        low, high = np.quantile(differences, [0.025, 0.975])
+        width = high - low
+        assert claim.difference_interval == pytest.approx((low, high), abs=0.1 * width + (0.7 if measure.aggregate == "mean" else 0))
+        assert claim.detectable_difference == pytest.approx(2.8 * np.std(differences), rel=0.1)
+
+
+def warned(claim: Claim) -> set[str]:
+    return {warning.partition(":")[0] for warning in claim.warnings}
+
+
+def test_right_and_wrong_answers_get_the_exact_test_too(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_choice": 0.5})
+    claims = claims_of(out)
+    study = load_study(out, "parallel")
+    a, b = (study.items_of(r).statistics[:, 0] for r in study.records if r.task == "mini_choice" and r.trained_tokens == BUDGET)
+    assert claims["mini_choice"].p_exact == pytest.approx(mcnemar_p(int((a > b).sum()), int((b > a).sum())))
+    assert claims["mini_choice"].p_exact == pytest.approx(claims["mini_choice"].p, abs=0.05)
+    assert claims["mini_en_ja"].p_exact is None and claims["heldout_japanese"].p_exact is None
+
+
+def test_noise_of_one_seed_is_read_off_the_last_checkpoints(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["none", "mixed"])
+    scores = {"none-s0": (10, 20, 32, 38, 50), "mixed-s0": (11, 22, 33, 44, 55)}
+    for run_id, hits in scores.items():
+        write_run(tmp_path, run_id, run_id.removesuffix("-s0"), marks=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0), tasks=())
+        for place, right in enumerate(hits, start=1):
+            write_task(tmp_path, run_id, BUDGET * place // 5, "mini_choice", (np.arange(100)[:, None] < right).astype(float))
+        write_task(tmp_path, run_id, 0, "mini_choice", np.zeros((100, 1)))  # token 0 is another model
+    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=500)
+    # the other run lies on its line
+    x, y = np.arange(5), np.array(scores["none-s0"])
+    residuals = y - np.polyval(np.polyfit(x, y, 1), x)
+    assert claim.noise_floor == pytest.approx(np.sqrt((residuals**2).sum() / 3))
+    assert claim.noise_source.startswith("checkpoints: the last 5")
+    assert "one_seed" in warned(claim)
+
+
+def test_too_few_checkpoints_leave_the_noise_unknown(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
+    claim = claims_of(out)["mini_choice"]
+    assert claim.noise_floor is None and "fewer than 3" in claim.noise_source
+
+
+def test_noise_of_several_seeds_is_the_spread_of_their_differences(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["none", "mixed"], seeds=(0, 1, 2))
+    for level in ("none", "mixed"):
+        for seed in (0, 1, 2):
+            write_run(tmp_path, f"{level}-s{seed}", level, seed=seed, marks=(1.0,), tasks=("mini_choice",))
+    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=500)
+    assert claim.noise_floor == pytest.approx(np.std(claim.seed_differences, ddof=1) / np.sqrt(3))
+    assert claim.noise_source.startswith("seeds: spread of 3") and "one_seed" not in warned(claim)
+    signs = {difference > 0 for difference in claim.seed_differences if difference}
+    assert ("seeds_disagree" in warned(claim)) == (len(signs) > 1)
+
+
+def test_digests_that_differ_are_warnings_where_the_test_is_the_same(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
+    assert warned(claims_of(out)["mini_choice"]) & {"digests_differ", "same_weights"} == set()
+    statistics = item_statistics("mini_choice", 0.3, 1)
+    for run_id, settings in (("mixed-s0", "batch-8"), ("none-s0", "batch-64")):
+        write_task(out, run_id, BUDGET, "mini_choice", statistics, settings_digest=settings, checkpoint_digest="one")
+    claim = claims_of(out)["mini_choice"]
+    assert {"digests_differ", "same_weights", "few_units"} <= warned(claim)
+    assert any("different settings (batch-8 and batch-6)" in warning for warning in claim.warnings)
+    assert claim.p == 1.0 and claim.verdict == INCONCLUSIVE  # 200 equal answers cannot show that 1 point is too much
+
+
+def test_published_numbers_have_differences_and_nothing_more() -> None:
+    def published(task: str, score: float, run_id: str, aggregate: str = "mean") -> EvaluationRecord:
+        return EvaluationRecord(
+            run_id, 100, "paper", task, "1", "paper", "accuracy", aggregate, True, 4, 1119, score, "", "", source="paper"
+        )
+
+    pairs = [(published(task, a, "swallow"), published(task, b, "llama")) for task, a, b in (("jcqa", 48.0, 40.0), ("mgsm", 12.4, 2.4))]
+    first, floor = claims_without_items(pairs, factor="training", level="swallow", baseline_level="llama2", size="llama2_7b")
+    assert (first.verdict, first.difference, first.relative_change) == (NO_INTERVAL, pytest.approx(8.0), pytest.approx(20.0))
+    assert first.p is first.difference_interval is first.relative_interval is first.noise_floor is None
+    assert any("not published" in note for note in first.notes)
+    assert (first.size, first.num_items, first.contrast) == ("llama2_7b", 1119, "swallow vs llama2")
+    assert floor.relative_change is None and floor.at_floor and floor.difference == pytest.approx(10.0)
+    with pytest.raises(AssertionError):
+        claims_without_items([(pairs[0][0], pairs[1][1])], factor="f", level="a", baseline_level="b")
 
 
 def test_missing_is_listed_and_never_a_number(out: Path) -> None:
