@@ -15,6 +15,7 @@ from synthetic_study import BUDGET, write_run, write_sweep
 
 from analysis.claims.compare import EQUIVALENT, compare_contrasts
 from analysis.cost import cost_table, cost_words, read_costs
+from analysis.figures.drawn import PageFigure
 from analysis.flips import FlipGroup, gather_flips, shared_beginning
 from analysis.load import load_study
 from analysis.page.basis import Method
@@ -212,11 +213,22 @@ def test_runs_say_how_they_came_about(outline: Outline, page: str) -> None:
     assert text.count("no provenance.json in its folder") == 3
 
 
+def test_many_figures_are_titles_that_open(out: Path) -> None:
+    study = load_study(out, "parallel")
+    path = '<path d="M 1.23456 2.000000" transform="scale(0.015625)"/>'
+    svg = f'<svg viewBox="0 0 9 9" width="1">{path}<use xlink:href="#m1" x="3.14159"/></svg>'
+    figures = [PageFigure(f"figure{i}", f"Figure {i}", svg, "what it shows", "caption") for i in range(1, 6)]
+    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study)], figures))
+    assert [m[1] for m in re.finditer(r'<h3 id="h-(figure\d)">', text)] == ["figure1", "figure2", "figure3"]
+    assert text.count("<summary>Figure ") == 2 and text.count('role="img"') == 5
+    assert 'd="M 1.23 2.00" transform="scale(0.015625)"' in text and 'href="#figure4-m1" x="3.14"' in text
+
+
 def test_problems_and_what_is_absent_are_told_at_the_top_and_in_their_place(out: Path) -> None:
     study = load_study(out, "parallel")
     parts = Parts([comparison_table(study)], [], problems=["two digests <differ>"], absent=[("figure9", "no model of another kind")])
     text = render_page(study, [], Method(1, 0, 0), parts)
-    assert '<a href="#h-missing">1 problem</a>' in text and f'<a href="#h-missing">{len(study.missing) + 1} things missing</a>' in text
+    assert '<a href="#h-missing">1 problem</a>' in text and f'<a href="#h-missing">{len(study.missing)} things missing</a>' in text
     assert "two digests &lt;differ&gt;" in text and "<strong>figure9</strong>: no model of another kind" in text
     assert 'id="h-figures"' not in text  # an empty section is no section
 
