@@ -22,6 +22,7 @@ Numbers = Mapping[EvaluationRecord, int]  # evaluation -> its place in the page'
 MANY_ROWS = 6  # from here on a table can be filtered
 TALL_ROWS = 15  # from here on it scrolls under its heading
 OPEN_FIGURES = 3
+LONGEST_TITLE = 90
 FOLDED = {"health": "every task of every run", "overlap": "overlap with the training text"}
 
 
@@ -86,8 +87,17 @@ def folded(title: str, content: str) -> str:
 
 
 def folded_table(table: Table, numbers: Numbers) -> str:
-    """A table that few readers need."""
-    return folded(f"Table: {FOLDED.get(table.name, table.name)}", table_card(table, numbers))
+    """A table that few readers need, behind its title: what FOLDED says, or its name and the start of its caption."""
+    number = re.fullmatch(r"table(\d+)(?:_(\w+))?", table.name)
+    name = f"Table {number[1]}{f' ({number[2]})' if number[2] else ''}" if number else f"Table {table.name.replace('_', ' ')}"
+    title = f"Table: {FOLDED[table.name]}" if table.name in FOLDED else f"{name}: {_beginning(table.caption)}"
+    return folded(title, table_card(table, numbers))
+
+
+def _beginning(text: str) -> str:
+    """The first sentence or clause, if it is short; otherwise its first words."""
+    first = re.split(r"(?<=[^.]{12})[.;:] ", text.rstrip("."), maxsplit=1)[0]
+    return first if len(first) <= LONGEST_TITLE else f"{first[:LONGEST_TITLE].rsplit(' ', 1)[0]} …"
 
 
 def figure_cards(figures: Sequence[PageFigure]) -> str:

@@ -31,12 +31,14 @@ from analysis.tables.table import Table
 from analysis.wording import listing
 from swallow_exp.record.cost import RunCost
 
+SCORES = ("comparison", "changes")
+
 
 @dataclass(frozen=True)
 class Parts:
     """What the page shows beside the claims. Figures and tables are shown in this order."""
 
-    tables: Sequence[Table]  # the comparison first
+    tables: Sequence[Table]  # those of SCORES, and more that are folded
     figures: Sequence[PageFigure]
     health: Sequence[Table] = ()
     costs: Sequence[RunCost] = ()
@@ -50,12 +52,13 @@ def render_page(study: Study, claims: Sequence[Claim], method: Method, parts: Pa
     cost = [cost_table(study, parts.costs)] if parts.costs else []
     numbers = number_sources(page_tables(parts))
     runs = runs_table(study)
+    scores = [table for table in parts.tables if table.name in SCORES]
     sections = [
         Section("findings", "What was found", findings(study, claims) + folded("How to read the verdicts", _reading(method))),
         Section("figures", "Figures", figure_cards(parts.figures)),
-        Section("scores", "Scores", "".join(table_card(t, numbers, columns=not i) for i, t in enumerate(parts.tables[:2]))),
+        Section("scores", "Scores", "".join(table_card(t, numbers, columns=t.name == "comparison") for t in scores)),
         Section("flips", "Questions that changed sides", flips_section(parts.flips, numbers)),
-        Section("tables", "More tables", "".join(table_card(table, numbers) for table in parts.tables[2:])),
+        Section("tables", "More tables", "".join(folded_table(t, numbers) for t in parts.tables if t not in scores)),
         Section(
             "health", "Whether the scores can be trusted", health_words(study) + "".join(folded_table(t, numbers) for t in parts.health)
         ),

@@ -23,6 +23,7 @@ from analysis.page.flips import BUDGET_BYTES, LONGEST_TEXT, fitting, shortened
 from analysis.page.page import Parts, render_page
 from analysis.page.verdicts import findings
 from analysis.tables.study import changes_table, comparison_table
+from analysis.tables.table import Table
 from analysis.wording import sentence, summary, tally
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.cost import RunCost
@@ -224,6 +225,20 @@ def test_many_figures_are_titles_that_open(out: Path) -> None:
     assert 'd="M 1.23 2.00" transform="scale(0.015625)"' in text and 'href="#figure4-m1" x="3.14"' in text
 
 
+def test_more_tables_open_from_a_title(out: Path) -> None:
+    study = load_study(out, "parallel")
+    captions = {
+        "table4_japanese": "Scores on Japanese tasks. More words.",
+        "table7": "word " * 40,
+        "appendix_d4": "Computation of a run; FLOPs.",
+    }
+    more = [Table(name, caption, ("a",), (("b",),), ((None,),)) for name, caption in captions.items()]
+    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study), *more], []))
+    assert "<summary>Table 4 (japanese): Scores on Japanese tasks</summary>" in text
+    assert re.search(r"<summary>Table 7: word .{70,90} …</summary>", text)
+    assert "<summary>Table appendix d4: Computation of a run</summary>" in text
+
+
 def test_problems_and_what_is_absent_are_told_at_the_top_and_in_their_place(out: Path) -> None:
     study = load_study(out, "parallel")
     parts = Parts([comparison_table(study)], [], problems=["two digests <differ>"], absent=[("figure9", "no model of another kind")])
@@ -240,6 +255,7 @@ def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path)
     warned = ("prompts were cut", "one_seed: one run a side", "near_chance: none-s0 is no better than chance")
     changed = replace(claims[0], verdict=EQUIVALENT, warnings=warned, sign_agreement="same sign at 7b and 13b", **known)
     text = findings(study, [changed, *claims[1:]])
+    assert "<b>within ±1.0 points</b>" in text
     assert "1 equivalent" in text and "≈" in text and "noise floor 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
     assert "Prompts were cut; none-s0 is no better" in text and "same sign at 7b and 13b" in text
     assert "one run a side" not in text and "near_chance" not in text  # the first is said once, above; codes are for claims.json
