@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -20,6 +20,9 @@ from swallow_exp.record.schema import EvaluationRecord
 
 Numbers = Mapping[EvaluationRecord, int]  # evaluation -> its place in the page's list of sources
 MANY_ROWS = 6  # from here on a table can be filtered
+TALL_ROWS = 15  # from here on it scrolls under its heading
+OPEN_FIGURES = 3
+LONGEST_TITLE = 90
 FOLDED = {"health": "every task of every run", "overlap": "overlap with the training text"}
 
 
@@ -57,9 +60,10 @@ def table_card(table: Table, numbers: Numbers, *, columns: bool = False) -> str:
     name = table.name
     files = ", ".join(f'<a href="tables/{name}.{suffix}">{suffix}</a>' for suffix in ("csv", "md", "tex", "html"))
     html = as_html(table, caption=False, source_numbers=numbers)
+    scroll = "scroll tall" if len(table.rows) >= TALL_ROWS else "scroll"
     return (
         f'<div class="card" id="t-{name}"><p class="note">{escape(table.caption)}</p>{_filters(table, columns)}'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {name}">{html}</div>'
+        f'<div class="{scroll}" tabindex="0" role="region" aria-label="Table: {name}">{html}</div>'
         f'<p class="note">Files: {files}.</p></div>\n'
     )
 
@@ -83,15 +87,29 @@ def folded(title: str, content: str) -> str:
 
 
 def folded_table(table: Table, numbers: Numbers) -> str:
-    """A table that few readers need."""
-    return folded(f"Table: {FOLDED.get(table.name, table.name)}", table_card(table, numbers))
+    """A table that few readers need, behind its title: what FOLDED says, or its name and the start of its caption."""
+    number = re.fullmatch(r"table(\d+)(?:_(\w+))?", table.name)
+    name = f"Table {number[1]}{f' ({number[2]})' if number[2] else ''}" if number else f"Table {table.name.replace('_', ' ')}"
+    title = f"Table: {FOLDED[table.name]}" if table.name in FOLDED else f"{name}: {_beginning(table.caption)}"
+    return folded(title, table_card(table, numbers))
 
 
-def figure_card(figure: PageFigure) -> str:
-    """A figure under its title, inline, with its files."""
+def _beginning(text: str) -> str:
+    """The first sentence or clause, if it is short; otherwise its first words."""
+    first = re.split(r"(?<=[^.]{12})[.;:] ", text.rstrip("."), maxsplit=1)[0]
+    return first if len(first) <= LONGEST_TITLE else f"{first[:LONGEST_TITLE].rsplit(' ', 1)[0]} …"
+
+
+def figure_cards(figures: Sequence[PageFigure]) -> str:
+    """The first under their titles; titles alone of the others, which open."""
+    shown = [f'<h3 id="h-{figure.name}">{escape(figure.title)}</h3>\n{_figure(figure)}' for figure in figures[:OPEN_FIGURES]]
+    return "".join(shown + [folded(figure.title, _figure(figure)) for figure in figures[OPEN_FIGURES:]])
+
+
+def _figure(figure: PageFigure) -> str:
+    """Inline, with its files."""
     files = ", ".join(f'<a href="figures/{figure.name}.{suffix}">{suffix}</a>' for suffix in ("svg", "pdf", "png"))
     return (
-        f'<h3 id="h-{figure.name}">{escape(figure.title)}</h3>\n'
         f'<figure class="card"><div class="scroll" tabindex="0" role="region" aria-label="{escape(figure.title)}, figure">'
         f"{inline_svg(figure.svg, figure.name, figure.alt)}</div>"
         f"<figcaption>{escape(figure.caption)} Files: {files}.</figcaption></figure>\n"
@@ -105,6 +123,7 @@ def inline_svg(svg: str, prefix: str, alt: str) -> str:
     head, body = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None, "matplotlib writes a viewBox"
+    body = re.sub(r'\b(d|x|y|points)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), body)  # a hundredth of a point is enough
     body = re.sub(r'\bid="', f'id="{prefix}-', body)
     body = re.sub(r'xlink:href="#', f'href="#{prefix}-', body).replace("url(#", f"url(#{prefix}-")
     for colour, variable in FIGURE_COLOURS.items():

@@ -63,7 +63,7 @@ function filterable(box) {
 // --- Where a number comes from: on hover, on focus (one Tab stop a table, arrows inside), on a tap. Enter or a click keeps it open.
 const sources = JSON.parse(find("#sources").textContent);
 const origin = find("#origin");
-let asked = null, kept = false, waiting = 0;
+let asked = null, kept = false, below = true, waiting = 0;
 
 function describe(cell) {
   const parts = [make("h3", {}, `Where ${cell.textContent.trim()} comes from`)];
@@ -95,10 +95,16 @@ function show(cell) {
     cell.setAttribute("aria-describedby", "origin");
   }
   origin.hidden = false;
-  const box = cell.getBoundingClientRect(), width = origin.offsetWidth, height = origin.offsetHeight;
-  const below = box.bottom + height + 8 < innerHeight || box.top < height + 8;
-  origin.style.left = `${Math.max(8, Math.min(box.left, document.documentElement.clientWidth - width - 8)) + scrollX}px`;
-  origin.style.top = `${(below ? box.bottom + 4 : box.top - height - 4) + scrollY}px`;
+  const box = cell.getBoundingClientRect(), height = origin.offsetHeight;
+  below = box.bottom + height + 8 < innerHeight || box.top < height + 8;
+  place(cell);
+}
+
+// Beside the number, on the side chosen when it was shown, also while something scrolls.
+function place(cell) {
+  const box = cell.getBoundingClientRect();
+  origin.style.left = `${Math.max(8, Math.min(box.left, document.documentElement.clientWidth - origin.offsetWidth - 8)) + scrollX}px`;
+  origin.style.top = `${(below ? box.bottom + 4 : box.top - origin.offsetHeight - 4) + scrollY}px`;
 }
 
 function hide() {
@@ -273,6 +279,8 @@ all(".scroll table").forEach(sortable);
 all(".filters[data-table]").forEach(filterable);
 all(".scroll table").filter(table => find("td[data-from]", table)).forEach(traceable);
 document.addEventListener("keydown", event => { if (event.key === "Escape" && asked) dismiss(); });
+document.addEventListener("scroll", () => { if (asked) place(asked); }, true);
+addEventListener("resize", () => { if (asked) place(asked); });
 document.addEventListener("click", event => { if (asked && !event.target.closest("td[data-from], #origin")) hide(); });
 if (find("#flips-data")) browse(find(".browser"));
 

@@ -1,8 +1,8 @@
 """One self-contained HTML page: the question, what was found, how sure that is, and what every number of it rests on.
 
     verdicts   one sentence and badges a contrast; every task's sentence with its interval behind a fold (verdicts.py)
+    figures    inline SVG whose colours follow light and dark mode; the first ones open
     scores     comparison and changes, sortable, filtered, each score with its source (blocks.py, basis.py)
-    figures    inline SVG whose colours follow light and dark mode
     flips      items that changed sides, with their texts (flips.py)
     health, cost, runs, what is missing, method
 
@@ -24,19 +24,21 @@ from analysis.health import health_words, worries
 from analysis.load import Study
 from analysis.page.assets import script, style
 from analysis.page.basis import Method, basis, run_facts, runs_table, sources_data
-from analysis.page.blocks import Section, figure_card, folded, folded_table, number_sources, table_card
+from analysis.page.blocks import Section, figure_cards, folded, folded_table, number_sources, table_card
 from analysis.page.flips import flips_section
 from analysis.page.verdicts import findings
 from analysis.tables.table import Table
 from analysis.wording import listing
 from swallow_exp.record.cost import RunCost
 
+SCORES = ("comparison", "changes")
+
 
 @dataclass(frozen=True)
 class Parts:
     """What the page shows beside the claims. Figures and tables are shown in this order."""
 
-    tables: Sequence[Table]  # the comparison first
+    tables: Sequence[Table]  # those of SCORES, and more that are folded
     figures: Sequence[PageFigure]
     health: Sequence[Table] = ()
     costs: Sequence[RunCost] = ()
@@ -50,12 +52,13 @@ def render_page(study: Study, claims: Sequence[Claim], method: Method, parts: Pa
     cost = [cost_table(study, parts.costs)] if parts.costs else []
     numbers = number_sources(page_tables(parts))
     runs = runs_table(study)
+    scores = [table for table in parts.tables if table.name in SCORES]
     sections = [
         Section("findings", "What was found", findings(study, claims) + folded("How to read the verdicts", _reading(method))),
-        Section("scores", "Scores", "".join(table_card(t, numbers, columns=not i) for i, t in enumerate(parts.tables[:2]))),
-        Section("figures", "Figures", "".join(figure_card(figure) for figure in parts.figures)),
+        Section("figures", "Figures", figure_cards(parts.figures)),
+        Section("scores", "Scores", "".join(table_card(t, numbers, columns=t.name == "comparison") for t in scores)),
         Section("flips", "Questions that changed sides", flips_section(parts.flips, numbers)),
-        Section("tables", "More tables", "".join(table_card(table, numbers) for table in parts.tables[2:])),
+        Section("tables", "More tables", "".join(folded_table(t, numbers) for t in parts.tables if t not in scores)),
         Section(
             "health", "Whether the scores can be trusted", health_words(study) + "".join(folded_table(t, numbers) for t in parts.health)
         ),
@@ -98,7 +101,7 @@ def _header(study: Study, parts: Parts) -> str:
     counts = [
         ("problem", "h-missing", len(parts.problems)),
         ("warning about a score", "h-health", sum(len(of) for of in worries(study).values())),
-        ("thing missing", "h-missing", len(study.missing) + len(parts.absent)),
+        ("thing missing", "h-missing", len(study.missing)),
     ]
     known = [f'<a href="#{target}">{_counted(count, name)}</a>' for name, target, count in counts if count]
     care = f'<p class="care">Before you rely on it: {", ".join(known)}.</p>' if known else ""
@@ -161,5 +164,9 @@ def _missing(study: Study, parts: Parts) -> str:
             if rows
             else "<p>Nothing: every run is trained and every task is evaluated at its last checkpoint.</p>"
         )
-        + (f"<p>Not shown, because the records do not have it:</p><ul>{unfilled}</ul>" if unfilled else "")
+        + (
+            folded(f"Not on this page, because the records do not have it ({len(parts.absent)})", f"<ul>{unfilled}</ul>")
+            if unfilled
+            else ""
+        )
     )

@@ -13,7 +13,7 @@ from html import escape
 from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim
 from analysis.load import Study
 from analysis.page.blocks import folded
-from analysis.wording import ABSENT, cautions, decimals_of, sentence, signed, tally
+from analysis.wording import ABSENT, cautions, decimals_of, plain, sentence, signed, tally
 
 SIGNS = {IMPROVED: "▲", DEGRADED: "▼", EQUIVALENT: "≈", INCONCLUSIVE: "○"}
 DECIDED = (IMPROVED, DEGRADED, EQUIVALENT)
@@ -60,6 +60,8 @@ def _badges(claims: Sequence[Claim]) -> str:
 def _size(claim: Claim) -> str:
     """Points with their sign; of other units the share, in words: a minus on something that improved would read as a loss."""
     assert claim.difference is not None
+    if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None:
+        return escape(f"within ±{plain(claim.equivalence_margin, decimals_of(claim))} {claim.unit}")
     if claim.unit != "points" and claim.relative_change is not None:
         return escape(f"{abs(claim.relative_change):.1f}% {'fewer' if claim.relative_change < 0 else 'more'} {claim.unit}")
     return escape(f"{signed(claim.difference, decimals_of(claim))} {claim.unit}")

@@ -15,6 +15,7 @@ from synthetic_study import BUDGET, write_run, write_sweep
 
 from analysis.claims.compare import EQUIVALENT, compare_contrasts
 from analysis.cost import cost_table, cost_words, read_costs
+from analysis.figures.drawn import PageFigure
 from analysis.flips import FlipGroup, gather_flips, shared_beginning
 from analysis.load import load_study
 from analysis.page.basis import Method
@@ -22,6 +23,7 @@ from analysis.page.flips import BUDGET_BYTES, LONGEST_TEXT, fitting, shortened
 from analysis.page.page import Parts, render_page
 from analysis.page.verdicts import findings
 from analysis.tables.study import changes_table, comparison_table
+from analysis.tables.table import Table
 from analysis.wording import sentence, summary, tally
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.cost import RunCost
@@ -212,11 +214,36 @@ def test_runs_say_how_they_came_about(outline: Outline, page: str) -> None:
     assert text.count("no provenance.json in its folder") == 3
 
 
+def test_many_figures_are_titles_that_open(out: Path) -> None:
+    study = load_study(out, "parallel")
+    path = '<path d="M 1.23456 2.000000" transform="scale(0.015625)"/>'
+    svg = f'<svg viewBox="0 0 9 9" width="1">{path}<use xlink:href="#m1" x="3.14159"/></svg>'
+    figures = [PageFigure(f"figure{i}", f"Figure {i}", svg, "what it shows", "caption") for i in range(1, 6)]
+    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study)], figures))
+    assert [m[1] for m in re.finditer(r'<h3 id="h-(figure\d)">', text)] == ["figure1", "figure2", "figure3"]
+    assert text.count("<summary>Figure ") == 2 and text.count('role="img"') == 5
+    assert 'd="M 1.23 2.00" transform="scale(0.015625)"' in text and 'href="#figure4-m1" x="3.14"' in text
+
+
+def test_more_tables_open_from_a_title(out: Path) -> None:
+    study = load_study(out, "parallel")
+    captions = {
+        "table4_japanese": "Scores on Japanese tasks. More words.",
+        "table7": "word " * 40,
+        "appendix_d4": "Computation of a run; FLOPs.",
+    }
+    more = [Table(name, caption, ("a",), (("b",),), ((None,),)) for name, caption in captions.items()]
+    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study), *more], []))
+    assert "<summary>Table 4 (japanese): Scores on Japanese tasks</summary>" in text
+    assert re.search(r"<summary>Table 7: word .{70,90} …</summary>", text)
+    assert "<summary>Table appendix d4: Computation of a run</summary>" in text
+
+
 def test_problems_and_what_is_absent_are_told_at_the_top_and_in_their_place(out: Path) -> None:
     study = load_study(out, "parallel")
     parts = Parts([comparison_table(study)], [], problems=["two digests <differ>"], absent=[("figure9", "no model of another kind")])
     text = render_page(study, [], Method(1, 0, 0), parts)
-    assert '<a href="#h-missing">1 problem</a>' in text and f'<a href="#h-missing">{len(study.missing) + 1} things missing</a>' in text
+    assert '<a href="#h-missing">1 problem</a>' in text and f'<a href="#h-missing">{len(study.missing)} things missing</a>' in text
     assert "two digests &lt;differ&gt;" in text and "<strong>figure9</strong>: no model of another kind" in text
     assert 'id="h-figures"' not in text  # an empty section is no section
 
@@ -228,6 +255,7 @@ def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path)
     warned = ("prompts were cut", "one_seed: one run a side", "near_chance: none-s0 is no better than chance")
     changed = replace(claims[0], verdict=EQUIVALENT, warnings=warned, sign_agreement="same sign at 7b and 13b", **known)
     text = findings(study, [changed, *claims[1:]])
+    assert "<b>within ±1.0 points</b>" in text
     assert "1 equivalent" in text and "≈" in text and "noise floor 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
     assert "Prompts were cut; none-s0 is no better" in text and "same sign at 7b and 13b" in text
     assert "one run a side" not in text and "near_chance" not in text  # the first is said once, above; codes are for claims.json

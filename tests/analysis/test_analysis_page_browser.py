@@ -205,7 +205,7 @@ def test_dark_and_print_have_colours_of_their_own(page: Page) -> None:
 
 
 def test_a_link_to_a_run_opens_it(page: Page) -> None:
-    page.evaluate("document.querySelector('.comparison td[data-from]').click()")
+    page.click(".comparison td[data-from]")
     page.click("#origin dd a")
     page.wait_for("document.querySelector('#run-none-s0').open")
     assert not page.evaluate(SHOWN)
