@@ -74,9 +74,13 @@ def test_without_bytes_in_the_log_only_the_axes_of_text_and_compute_are_absent(t
 
 def _legend_marks(sketch: Sketch) -> list[tuple[str, str]]:
     """(marker, dashes or hatch) of every series in a figure's legend: lines, bars with a marker on them, or bars alone."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     marks = []
     for legend in sketch.figure.legends:
-        lines, bars = legend.get_lines(), legend.get_patches()
+        inside = legend.get_children()[0]  # without the frame
+        lines, bars = inside.findobj(Line2D), inside.findobj(Patch)
         markers = [str(line.get_marker()) for line in lines] or [""] * len(bars)
         patterns = [str(bar.get_hatch()) for bar in bars] or [str(line._unscaled_dash_pattern) for line in lines]
         marks += zip(markers, patterns, strict=True)
