@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.problems import reported_problems
 from analysis.report import build_report
-from swallow_exp.artefact.errors import SwallowError
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, SwallowError
+from swallow_exp.artefact.paths import ReportPaths
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes as everywhere: 0 done, 2 the request is wrong."""
+    """Exit codes as everywhere: 0 done, 1 built, with results that could not be used, 2 the request is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis", description="Tables, figures, claims and one page from the records of a sweep."
     )
@@ -23,10 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         print(build_report(given.out, given.name))
+        problems = reported_problems(ReportPaths.of(given.out, given.name))
     except SwallowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    return EXIT_FAILED if problems else EXIT_DONE
 
 
 if __name__ == "__main__":

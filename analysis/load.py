@@ -5,6 +5,7 @@
 (3) scores     every evaluated checkpoint             -> frame `scores`, one row a (run, checkpoint, task, metric, profile)
 (4) curves     events.jsonl                           -> frame `curves`, one row a logged step
 (5) missing    what the sweep asks for and is not there, in words
+(6) problems   results that are there and cannot be used: unreadable, no number, contradictory (analysis.problems)
 
 A value that does not exist is an absent row or NaN, never 0 or -1.
 Reads   <out>/sweeps, <out>/runs.  Writes  nothing.
@@ -13,15 +14,17 @@ Reads   <out>/sweeps, <out>/runs.  Writes  nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.frames import curves_frame, runs_frame, scores_frame
+from analysis.items import ItemReader
+from analysis.problems import Problem, usable_records
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
-from swallow_exp.record.schema import CurveRecord, EvaluationRecord, HealthRecord, ItemStatistics, OverlapRecord
-from swallow_exp.record.status import is_stale, read_status
-from swallow_exp.record.store import read_absent, read_curve, read_evaluations, read_health, read_items, read_overlap, read_run, read_sweep
+from swallow_exp.record.schema import EvaluationRecord, HealthRecord, ItemStatistics, OverlapRecord
+from swallow_exp.record.store import read_absent, read_curve, read_overlap, read_run_results, read_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +107,14 @@ class Study:
     curves: pd.DataFrame
     missing: tuple[Missing, ...]
     measures: tuple[Measure, ...]
+    expects: str = ""  # what was thought before the runs
+    outcome: str = ""  # what was written down after them
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
-    _items: dict[EvaluationRecord, ItemStatistics | None] = field(default_factory=dict, repr=False)
+    broken: tuple[Problem, ...] = ()  # seen on loading; `problems` has those of items too
+    _items: dict[Path, ItemReader] = field(default_factory=dict, repr=False)
+    _tokens: dict[str, list[int]] = field(default_factory=dict, repr=False)
+    _by_measure: dict[Measure, list[EvaluationRecord]] = field(default_factory=dict, repr=False)
     _index: dict[tuple[str, int, Measure], EvaluationRecord] = field(default_factory=dict, repr=False)
     _health: dict[tuple[str, int, str, str], HealthRecord] = field(default_factory=dict, repr=False)
 
@@ -118,12 +126,23 @@ class Study:
 
     def checkpoints_of(self, run_id: str) -> list[int]:
         """Trained tokens of the evaluated checkpoints of a run, ascending."""
-        return sorted({r.trained_tokens for r in self.records if r.run_id == run_id})
+        if not self._tokens:
+            marks = sorted({(r.run_id, r.trained_tokens) for r in self.records})
+            for evaluated, tokens in marks:
+                self._tokens.setdefault(evaluated, []).append(tokens)
+        return list(self._tokens.get(run_id, ()))
 
     def state_of(self, run_id: str) -> str:
         """State of a run; `missing` when it has no folder."""
         states = self.runs.loc[self.runs["run_id"] == run_id, "state"]
         return str(states.iloc[0]) if len(states) else "missing"
+
+    def records_of(self, measure: Measure) -> Sequence[EvaluationRecord]:
+        """Every evaluation of one measure."""
+        if not self._by_measure:
+            for record in self.records:
+                self._by_measure.setdefault(Measure.of(record), []).append(record)
+        return self._by_measure.get(measure, ())
 
     def record_of(self, run_id: str, trained_tokens: int, measure: Measure) -> EvaluationRecord | None:
         """The evaluation of one measure at one checkpoint, or None."""
@@ -140,13 +159,21 @@ class Study:
         )
 
     def items_of(self, record: EvaluationRecord) -> ItemStatistics | None:
-        """Item statistics behind a record (read once), or None when they are gone."""
-        if record not in self._items:
-            try:
-                self._items[record] = read_items(self.out, record)
-            except (FileNotFoundError, KeyError):
-                self._items[record] = None
-        return self._items[record]
+        """Item statistics behind a record, or None when they are gone or unusable (then `problems` says why)."""
+        return self._reader.of(record)
+
+    @property
+    def _reader(self) -> ItemReader:
+        return self._items.setdefault(self.out, ItemReader(self.out))
+
+    def problem_of(self, record: EvaluationRecord) -> Problem | None:
+        """What is wrong with the items of a record; None as long as they have not been read, or when nothing is."""
+        return self._reader.problems.get(record)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is there and cannot be used: results seen on loading, and items read so far."""
+        return tuple(dict.fromkeys((*self.broken, *sorted(self._reader.problems.values()))))
 
 
 def load_study(out: Path, name: str) -> Study:
@@ -161,32 +188,38 @@ def load_study(out: Path, name: str) -> Study:
         )
     cells = _cells_of(sweep)
     run_ids = [run_id for cell in cells for run_id in cell.run_ids]
-    records = tuple(record for run_id in run_ids for record in read_evaluations(out, run_id))
+    results = {run_id: read_run_results(out, run_id) for run_id in run_ids}
+    records, contradictions = usable_records([record for run_id in run_ids for record in results[run_id].evaluations])
+    broken = [Problem(run_id, tokens, task, reason) for run_id in run_ids for tokens, task, reason in results[run_id].broken]
     if not records:
+        unusable = f" that can be used ({broken[0] if broken else contradictions[0]})" if broken or contradictions else ""
         raise RequestError(
-            f"none of the {len(run_ids)} runs of sweep {name!r} has an evaluation",
+            f"none of the {len(run_ids)} runs of sweep {name!r} has an evaluation{unusable}",
             expected="at least one evaluated checkpoint",
             remedy="`swallow status` shows how far the runs are; `swallow evaluate` evaluates their checkpoints",
         )
-    runs = _runs_frame(out, cells)
+    runs = runs_frame(out, cells)
     measures = _measures_of(records)
     return Study(
         out=out,
         name=name,
         question=str(sweep.get("question") or name),
         section=str(sweep.get("section") or ""),
+        expects=str(sweep.get("expects") or ""),
+        outcome=str(sweep.get("outcome") or ""),
         baseline=dict(sweep.get("baseline") or {}),
         axes=dict(sweep.get("axes") or {}),
         cells=cells,
         contrasts=_contrasts_of(sweep, cells),
         records=records,
         runs=runs,
-        scores=_scores_frame(records, cells),
-        curves=_curves_frame([row for run_id in run_ids for row in read_curve(out, run_id)], cells),
-        missing=(*_missing_of(cells, runs, records, measures), *_absent_tasks(out, cells)),
+        scores=scores_frame(records, cells),
+        curves=curves_frame([row for run_id in run_ids for row in read_curve(out, run_id)], cells),
+        missing=(*_missing_of(cells, runs, records, measures, (*broken, *contradictions)), *_absent_tasks(out, cells)),
         measures=measures,
-        health=tuple(record for run_id in run_ids for record in read_health(out, run_id)),
+        health=tuple(record for run_id in run_ids for record in results[run_id].health),
         overlap=tuple(record for run_id in run_ids for record in read_overlap(out, run_id)),
+        broken=(*broken, *contradictions),
     )
 
 
@@ -243,54 +276,6 @@ def _measures_of(records: Sequence[EvaluationRecord]) -> tuple[Measure, ...]:
     return tuple(sorted(suites, key=lambda m: (m.aggregate == "ratio", suites[m], m.task, m.metric, m.profile)))
 
 
-def _runs_frame(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = []
-    for cell in cells:
-        for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True):
-            run = read_run(out, run_id)
-            status = read_status(RunPaths.of(out, run_id).status)
-            state = "missing" if run is None else "lost" if is_stale(status) else run.state
-            rows.append(
-                {
-                    "run_id": run_id,
-                    "cell": cell.label,
-                    "seed": seed,
-                    "state": state,
-                    "trained_tokens": run.trained_tokens if run else None,
-                    "budget_tokens": run.budget_tokens if run else None,
-                    "cause": status.get("cause"),
-                }
-            )
-    columns = ["run_id", "cell", "seed", "state", "trained_tokens", "budget_tokens", "cause"]
-    return pd.DataFrame(rows, columns=columns).astype({"trained_tokens": "Int64", "budget_tokens": "Int64"})
-
-
-def _scores_frame(records: Sequence[EvaluationRecord], cells: Sequence[Cell]) -> pd.DataFrame:
-    """Columns of EvaluationRecord, the cell and seed, and whether the row is of the run's last evaluated checkpoint."""
-    import pandas as pd
-
-    frame = pd.DataFrame([asdict(record) for record in records], columns=[f.name for f in fields(EvaluationRecord)])
-    return _with_cells(frame, cells).assign(
-        is_final=frame["trained_tokens"] == frame.groupby("run_id")["trained_tokens"].transform("max"),
-    )
-
-
-def _curves_frame(rows: Sequence[CurveRecord], cells: Sequence[Cell]) -> pd.DataFrame:
-    import pandas as pd
-
-    return _with_cells(pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(CurveRecord)]), cells)
-
-
-def _with_cells(frame: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
-    of_run = {run_id: (cell.label, seed) for cell in cells for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True)}
-    return frame.assign(
-        cell=[of_run[run_id][0] for run_id in frame["run_id"]],
-        seed=[of_run[run_id][1] for run_id in frame["run_id"]],
-    )
-
-
 def _absent_tasks(out: Path, cells: Sequence[Cell]) -> list[Missing]:
     """Tasks that could not be asked: one entry for each task and reason, whatever the number of runs."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -306,9 +291,14 @@ def _absent_tasks(out: Path, cells: Sequence[Cell]) -> list[Missing]:
 
 
 def _missing_of(
-    cells: Sequence[Cell], runs: pd.DataFrame, records: Sequence[EvaluationRecord], measures: Sequence[Measure]
+    cells: Sequence[Cell],
+    runs: pd.DataFrame,
+    records: Sequence[EvaluationRecord],
+    measures: Sequence[Measure],
+    problems: Sequence[Problem],
 ) -> list[Missing]:
-    """Runs without folder or evaluation, runs whose last evaluation is not final, tasks without a result there."""
+    """Runs without folder or evaluation, runs whose last evaluation is not final, tasks without a result there (usable or not)."""
+    unusable = {(problem.run_id, problem.trained_tokens, problem.task) for problem in problems}
     state_of = dict(zip(runs["run_id"], runs["state"], strict=True))
     cause_of = dict(zip(runs["run_id"], runs["cause"], strict=True))
     missing = []
@@ -324,7 +314,9 @@ def _missing_of(
             last = max(record.trained_tokens for record in mine)
             if state != "trained":
                 missing.append(Missing(cell.label, run_id, f"the run is {state}{because}; last evaluation at {last:,} tokens"))
-            have = {Measure.of(record).task for record in mine if record.trained_tokens == last}
+            have = {record.task for record in mine if record.trained_tokens == last}
+            folders = {task for run, tokens, task in unusable if (run, tokens) == (run_id, last)}
+            have |= folders | {folder.removesuffix("-paper").removesuffix("-fair") for folder in folders}
             absent = list(dict.fromkeys(m.task for m in measures if m.task not in have))
             if absent:
                 missing.append(Missing(cell.label, run_id, f"not evaluated at {last:,} tokens: {', '.join(absent)}"))

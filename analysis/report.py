@@ -2,60 +2,93 @@
 
 (1) load      records                                  -> Study
 (2) compare   contrasts on every measure               -> claims with intervals and verdicts
-(3) draw      tables and figures                       -> tables/*, figures/*
-(4) write     claims.json, then index.html (last: a page that is there is whole)
+(3) find      items that changed sides                 -> flips/*
+(4) draw      tables and figures                       -> tables/*, figures/*
+(5) write     claims.json, then index.html (last: a page that is there is whole)
 
 Reads   <out>/sweeps, <out>/runs.  Writes  <out>/reports/<name>/.  Source  paper 5.1, 5.2 (questions and shape of the figures).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.claims.bootstrap import CONFIDENCE
-from analysis.claims.compare import NUM_RESAMPLES, SIGNIFICANCE, Claim, compare_contrasts
+from analysis.claims.compare import NUM_RESAMPLES, Claim, compare_contrasts
+from analysis.claims.method import method_document
+from analysis.cost import cost_table, read_costs
+from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
 from analysis.figures.drawn import PageFigure
+from analysis.figures.paper import absent_paper_figures, draw_paper_figures
 from analysis.figures.study import changes_figure, learning_figure, loss_figure
 from analysis.figures.style import save_figure
+from analysis.flips import gather_flips
 from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
-from analysis.page.page import Method, render_page
+from analysis.page.basis import Method, provenance_csv, runs_table
+from analysis.page.page import Parts, page_tables, render_page
+from analysis.tables.paper import absent_paper_tables, paper_tables
 from analysis.tables.study import changes_table, comparison_table
-from analysis.tables.table import write_table
+from analysis.tables.table import Table, write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
 
 
-def build_report(out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Path:
-    """Write the report of sweep `name` and return its index.html.
+def build_report(
+    out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0, margin: Mapping[str, float] | None = None
+) -> Path:
+    """Write the report of sweep `name` and return its index.html. margin: differences too small to matter, by unit.
 
     Raises RequestError when there is no such sweep or none of its runs has an evaluation.
     """
     study = load_study(out, name)
     paths = ReportPaths.of(out, name)
-    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed)
+    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed, margins=margin)
     method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
-    tables = [comparison_table(study), *([changes_table(claims)] if claims else [])]
-    health = [table for table in (health_table(study), overlap_table(study)) if table is not None]
-    for table in (*tables, *health):
-        write_table(table, paths)
-    figures = _draw(study, claims, paths, seed)
-    write_json_atomic(paths.claims, claims_document(study, claims, method))
-    write_text_atomic(paths.index, render_page(study, claims, figures, tables, method, health=health))
+    flips, unread = gather_flips(study, claims, paths)
+    parts = Parts(
+        tables=_tables(study, claims, seed),
+        figures=_draw(study, claims, paths, seed),
+        health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
+        costs=read_costs(study),
+        flips=flips,
+        absent=[*absent_paper_tables(study), *absent_paper_figures(study), *(("items that changed sides", why) for why in unread)],
+        problems=[str(problem) for problem in study.problems],
+    )
+    _write_tables(study, parts, paths)
+    write_json_atomic(paths.claims, claims_document(study, claims, method, margin))
+    write_text_atomic(paths.index, render_page(study, claims, method, parts))
     return paths.index
 
 
-def claims_document(study: Study, claims: Sequence[Claim], method: Method) -> dict[str, object]:
-    """claims.json: the method, what is missing, and every contrast on every measure."""
+def _tables(study: Study, claims: Sequence[Claim], seed: int) -> list[Table]:
+    """The comparison and the changes first, then what vocabularies save, then those of the paper's tables that the records fill."""
+    efficiency = token_efficiency_table(study, seed=seed)
+    changes = [changes_table(study, claims)] if claims else []
+    return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *paper_tables(study)]
+
+
+def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> None:
+    """Every table of the page, and where each of their numbers comes from."""
+    sourced = page_tables(parts)
+    cost = [cost_table(study, parts.costs)] if parts.costs else []
+    for table in (*sourced, *parts.health, *cost, runs_table(study)):
+        write_table(table, paths)
+    write_text_atomic(paths.table("provenance", "csv"), provenance_csv(sourced))
+
+
+def claims_document(study: Study, claims: Sequence[Claim], method: Method, margin: Mapping[str, float] | None = None) -> dict[str, object]:
+    """claims.json: the method, what is missing or wrong, and every contrast on every measure."""
     return {
         "name": study.name,
         "question": study.question,
         "section": study.section,
-        "method": {**asdict(method), "confidence": CONFIDENCE, "significance": SIGNIFICANCE, "adjustment": "holm"},
+        "expects": study.expects,
+        "method": {**asdict(method), **method_document(margin)},
         "missing": [asdict(missing) for missing in study.missing],
+        "problems": [asdict(problem) for problem in study.problems],
         "claims": [asdict(claim) for claim in claims],
     }
 
@@ -98,7 +131,8 @@ def _draw(study: Study, claims: Sequence[Claim], paths: ReportPaths, seed: int) 
                 "held-out text are.",
             )
         )
-    return figures
+    efficiency = draw_token_efficiency(study, paths, seed=seed)
+    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed)]
 
 
 def _finals(study: Study) -> str:

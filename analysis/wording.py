@@ -5,10 +5,11 @@ Reads/Writes  nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from analysis.claims.bootstrap import Interval
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
+from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
 from analysis.load import Measure
 
 ABSENT = "—"
@@ -58,19 +59,19 @@ def decimals_of(claim: Claim) -> int:
 
 
 def difference_text(claim: Claim, *, unit: bool = True) -> str:
-    """`+31.2 points [28.0, 34.4]`, or an em dash."""
-    if claim.difference is None or claim.difference_interval is None:
+    """`+31.2 points [28.0, 34.4]`, without brackets where there is no interval, or an em dash."""
+    if claim.difference is None:
         return ABSENT
     decimals = decimals_of(claim)
-    middle = f" {claim.unit} " if unit else " "
-    return f"{signed(claim.difference, decimals)}{middle}{interval(claim.difference_interval, decimals)}"
+    ends = "" if claim.difference_interval is None else f" {interval(claim.difference_interval, decimals)}"
+    return f"{signed(claim.difference, decimals)}{f' {claim.unit}' * unit}{ends}"
 
 
 def relative_text(claim: Claim) -> str:
-    """`+12.0% [8.1, 15.9]`, or an em dash."""
-    if claim.relative_change is None or claim.relative_interval is None:
+    """`+12.0% [8.1, 15.9]`, without brackets where there is no interval, or an em dash."""
+    if claim.relative_change is None:
         return ABSENT
-    return f"{signed(claim.relative_change, 1)}% {interval(claim.relative_interval, 1)}"
+    return f"{signed(claim.relative_change, 1)}%" + ("" if claim.relative_interval is None else f" {interval(claim.relative_interval, 1)}")
 
 
 def sentence(claim: Claim) -> str:
@@ -88,14 +89,48 @@ def listing(names: Sequence[str]) -> str:
 
 
 def summary(label: str, claims: Sequence[Claim]) -> str:
-    """One contrast in two sentences: what it improved, what it degraded, what cannot be told."""
-    named = {v: [c.measure for c in claims if c.verdict == v] for v in (IMPROVED, DEGRADED, INCONCLUSIVE, NOT_COMPARED)}
+    """One contrast in a few sentences: what it improved, what it degraded, what stayed the same, what cannot be told."""
+    order = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
+    named = {verdict: [claim.measure for claim in claims if claim.verdict == verdict] for verdict in order}
     parts = [f"{verdict} {listing(named[verdict])}" for verdict in (IMPROVED, DEGRADED) if named[verdict]]
     if not parts:
-        parts = ["no difference could be established" if named[INCONCLUSIVE] else "nothing could be compared"]
+        parts = ["no difference could be established" if named[INCONCLUSIVE] or named[EQUIVALENT] else "nothing could be compared"]
     sentences = [f"{label}: {' and '.join(parts)}."]
-    if named[INCONCLUSIVE]:
-        sentences.append(f"Inconclusive on {listing(named[INCONCLUSIVE])}.")
-    if named[NOT_COMPARED]:
-        sentences.append(f"Not compared: {listing(named[NOT_COMPARED])}.")
+    rest = {EQUIVALENT: "Equivalent on", INCONCLUSIVE: "Inconclusive on", NOT_COMPARED: "Not compared:"}
+    sentences += [f"{words} {listing(named[verdict])}." for verdict, words in rest.items() if named[verdict]]
     return " ".join(sentences)
+
+
+def tally(claims: Sequence[Claim]) -> str:
+    """One contrast in numbers: `Of 12 tasks: 6 improved, 1 degraded, 5 inconclusive.`"""
+    compared = [claim.verdict for claim in claims if claim.difference is not None]
+    if not compared:
+        return "Nothing could be compared yet."
+    order = dict.fromkeys((IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, *compared))
+    told = ", ".join(f"{count} {verdict}" for verdict in order if (count := compared.count(verdict)))
+    absent = len(claims) - len(compared)
+    return f"Of {len(compared)} task{'s' * (len(compared) > 1)}: {told}" + (f"; {absent} not compared." if absent else ".")
+
+
+def cautions(claim: Claim, known: Sequence[str] = ()) -> list[str]:
+    """What to know with a claim, beyond its sentence and what is `known` already."""
+    decimals = decimals_of(claim)
+    said = [words for warning in claim.warnings if (words := _warned(warning))]
+    if claim.noise_floor is not None:
+        said.append(f"noise floor {plain(claim.noise_floor, decimals)}" + (f" ({claim.noise_source})" if claim.noise_source else ""))
+    if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None:
+        said.append(f"equivalent: the interval is within ±{plain(claim.equivalence_margin, decimals)}")
+    if claim.sign_agreement:
+        said.append(claim.sign_agreement)
+    said += claim.notes
+    if claim.verdict == INCONCLUSIVE and claim.detectable_difference and not claim.both_at_floor:
+        said.append(f"a true difference below about {plain(claim.detectable_difference, decimals)} {claim.unit} would often go unseen here")
+    return [words for words in dict.fromkeys(said) if words not in known]
+
+
+def _warned(warning: str) -> str:
+    """`code: words` -> the words. The caveat of single seeds is said once a page, not with every claim."""
+    code, colon, words = warning.partition(": ")
+    if not colon or not re.fullmatch(r"[a-z]+(_[a-z]+)*", code):
+        return warning
+    return "" if code == "one_seed" else words

@@ -23,6 +23,7 @@ from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.corpus.miniature import documents, pairs
 from swallow_exp.record.events import read_events
 from swallow_exp.record.store import read_curve, read_evaluations, read_sweep
+from swallow_exp.record.token_counts import read_fertility
 
 LEVELS = Path(__file__).resolve().parent / "data" / "levels"
 
@@ -121,6 +122,9 @@ def test_expansion_shortens_japanese_and_leaves_english_alone(world: World) -> N
     fertility = read_json(folder)["counts"]["fertility"]
     assert fertility["my_japanese"]["token_ratio"] < 0.8
     assert fertility["my_english"]["token_ratio"] == pytest.approx(1.0)
+    records = {record.text: record for record in read_fertility(world.out, world.cells()["my_expansion none"].run_id)}
+    assert records.keys() == {"my_japanese", "my_english", "my_pairs_en", "my_pairs_ja"}
+    assert records["my_japanese"].tokens_N.sum() == fertility["my_japanese"]["tokens"]
 
 
 def test_instruction_cell_trains_on_targets_only(world: World) -> None:

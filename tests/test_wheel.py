@@ -40,8 +40,14 @@ def test_every_level_and_question_travels(wheel: Path) -> None:
 
 def test_every_package_travels(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for path in [*REPOSITORY.glob("swallow_exp/**/*.py"), *REPOSITORY.glob("analysis/*.py")]:
+    for path in [*REPOSITORY.glob("swallow_exp/**/*.py"), *REPOSITORY.glob("analysis/**/*.py")]:
         assert str(path.relative_to(REPOSITORY)) in inside
+
+
+def test_published_numbers_travel(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    names = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "analysis" / "reference").glob("*.csv")}
+    assert len(names) > 10 and names <= inside
 
 
 def test_show_runs_from_the_wheel_in_any_folder(wheel: Path, tmp_path: Path) -> None:

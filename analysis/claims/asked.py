@@ -37,17 +37,30 @@ def difference_of_tests(a: EvaluationRecord, b: EvaluationRecord) -> str:
     return f"{a.task}, " + ", ".join(f"{name} {first} and {second}" for name, (first, second) in facts.items() if first != second)
 
 
-def constant_answers(study: Study, pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]], measure: Measure) -> list[str]:
-    """Cautions for sides that answer (nearly) every item alike, or no better than by chance; one a run."""
-    notes = []
+def answer_warnings(study: Study, pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]], measure: Measure) -> list[str]:
+    """Sides that answer (nearly) every item alike, or no better than by chance; one a run, its run_id the first word."""
+    warnings = []
     for record in (side for pair in pairs for side in pair):
         health = study.health_of(record.run_id, record.trained_tokens, measure)
         if health is None:
             continue
         share, chance = health.health.get("majority_share", 0.0), chance_level(health)
         if share > LIMITS["majority_share"][1]:
-            notes.append(f"{record.run_id} gives one answer to {share:.0%} of the items")
+            warnings.append(f"degenerate: {record.run_id} gives one answer to {share:.0%} of the items")
         elif is_chance(health):
             found = health.health["balanced_accuracy"]
-            notes.append(f"{record.run_id} is no better than chance (balanced accuracy {found:.1f}, chance {chance:.1f})")
-    return list(dict.fromkeys(notes))
+            warnings.append(f"near_chance: {record.run_id} is no better than chance (balanced accuracy {found:.1f}, chance {chance:.1f})")
+    return list(dict.fromkeys(warnings))
+
+
+def digest_warnings(pairs: Sequence[tuple[EvaluationRecord, EvaluationRecord]]) -> list[str]:
+    """Results of one test that were computed with other settings, and two sides that are one set of weights."""
+    warnings = []
+    for a, b in pairs:
+        settings = {r.settings_digest for r in (a, b)}
+        if len(settings) > 1 and "" not in settings:
+            ours, theirs = a.settings_digest[:7], b.settings_digest[:7]
+            warnings.append(f"digests_differ: {a.run_id} and {b.run_id} were evaluated with different settings ({ours} and {theirs})")
+        if a.checkpoint_digest == b.checkpoint_digest:
+            warnings.append(f"same_weights: the compared checkpoints of {a.run_id} and {b.run_id} are the same weights")
+    return warnings

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, percentile_interval, resampled_sums, units_of
+from analysis.claims.bootstrap import FloatArray, percentile_interval, resampled_sums
 from analysis.claims.compare import SAME_TOKENS, pooled
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import Series
@@ -93,7 +93,7 @@ def _average(study: Study, records: Sequence[Sequence[EvaluationRecord]], rng: n
             scores.append(sum(record.score for record in of_measure) / len(of_measure))
             continue
         scores.append(over_items.score)
-        sums_BK = resampled_sums(units_of(over_items.statistics_NK, over_items.clusters), BAND_RESAMPLES, rng)
+        sums_BK = resampled_sums(over_items.units_MK, BAND_RESAMPLES, rng)
         resamples.append(score_of_sums(sums_BK, of_measure[0].aggregate))
     score = sum(scores) / len(scores)
     if len(resamples) < len(records):

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from analysis.claims.adjust import holm_adjusted
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, holm_adjusted, paired_bootstrap
+from analysis.claims.bootstrap import FloatArray, paired_bootstrap
 from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, SIGNIFICANCE, Claim, clusters_of, summed
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import SIZE

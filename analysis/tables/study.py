@@ -20,14 +20,19 @@ from analysis.wording import ABSENT, decimals_of, difference_text, p_text, plain
 if TYPE_CHECKING:
     from swallow_exp.record.schema import EvaluationRecord
 
+CHANGES = (
+    "contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "p (BH)", "noise floor", "items",
+)  # fmt: skip
+SOMETIMES = ("p (BH)", "noise floor")  # columns that are left out where no claim has them
+
 
 def comparison_table(study: Study) -> Table:
     """Cells by measures at the last evaluated checkpoint; rows for the weights before training come first."""
     measures = study.measures
-    cells = [(_row_label(study, cell), [_final_records(study, cell, m) for m in measures]) for cell in study.cells]
+    cells = [(row_label(study, cell), [final_records(study, cell, m) for m in measures]) for cell in study.cells]
     usual = [usual_test(record for _, line in cells for record in line[j]) for j in range(len(measures))]
-    labelled = [*_start_rows(study), *cells]
-    scores = [[_score(study, records) for records in line] for _, line in labelled]
+    labelled = [*start_rows(study), *cells]
+    scores = [[pooled_score(study, records) for records in line] for _, line in labelled]
     odd = {(i, j) for i, (_, line) in enumerate(labelled) for j, records in enumerate(line) if any(test_of(r) != usual[j] for r in records)}
     caption = f"{study.question} Scores at the last evaluated checkpoint; bold: best in its column."
     if odd:
@@ -47,11 +52,26 @@ def comparison_table(study: Study) -> Table:
             ("metric", *(m.metric for m in study.measures)),
             ("items", *(_item_counts(study, m) for m in study.measures)),
         ),
+        sources={(i, j): tuple(records) for i, (_, line) in enumerate(labelled) for j, records in enumerate(line, start=1) if records},
     )
 
 
-def changes_table(claims: Sequence[Claim]) -> Table:
-    """Every contrast on every measure."""
+def _origins(study: Study, claims: Sequence[Claim]) -> list[dict[str, tuple[EvaluationRecord, ...]]]:
+    """For each claim: column -> the evaluations behind its number, those of the baseline first."""
+    measures = {(m.task, m.metric, m.profile): m for m in study.measures}
+    found = []
+    for claim in claims:
+        measure = measures[claim.task, claim.metric, claim.profile]
+        sides = ((claim.baseline_run_ids, claim.baseline_trained_tokens), (claim.run_ids, claim.trained_tokens))
+        theirs, ours = (
+            tuple(record for r, t in zip(runs, tokens, strict=True) if (record := study.record_of(r, t, measure))) for runs, tokens in sides
+        )
+        found.append({"baseline": theirs, "score": ours, **dict.fromkeys(CHANGES[5:], theirs + ours)})
+    return found
+
+
+def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
+    """Every contrast on every measure; p after Benjamini and Hochberg, and the noise floor, where any claim has them."""
     rows, values = [], []
     for claim in claims:
         decimals = decimals_of(claim)
@@ -65,45 +85,56 @@ def changes_table(claims: Sequence[Claim]) -> Table:
                 difference_text(claim, unit=False),
                 relative_text(claim),
                 ABSENT if claim.p_holm is None else p_text(claim.p_holm),
+                ABSENT if claim.p_bh is None else p_text(claim.p_bh),
+                ABSENT if claim.noise_floor is None else plain(claim.noise_floor, decimals),
                 ABSENT if claim.num_items is None else f"{claim.num_items}",
             )
         )
         count = None if claim.num_items is None else float(claim.num_items)
-        values.append((None, None, None, claim.baseline_score, claim.score, claim.difference, claim.relative_change, claim.p_holm, count))
+        scores = (claim.baseline_score, claim.score, claim.difference, claim.relative_change)
+        values.append((None, None, None, *scores, claim.p_holm, claim.p_bh, claim.noise_floor, count))
+    used = [j for j, name in enumerate(CHANGES) if name not in SOMETIMES or any(line[j] is not None for line in values)]
+    origins = _origins(study, claims)
     return Table(
         name="changes",
         caption="Differences on the same items with paired 95% intervals; p adjusted (Holm) over all rows of this table.",
-        columns=("contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "items"),
-        rows=tuple(rows),
-        values=tuple(values),
+        columns=tuple(CHANGES[j] for j in used),
+        rows=tuple(tuple(row[j] for j in used) for row in rows),
+        values=tuple(tuple(line[j] for j in used) for line in values),
+        sources={
+            (i, place): of for i, by_column in enumerate(origins) for place, j in enumerate(used) if (of := by_column.get(CHANGES[j]))
+        },
     )
 
 
-def _finals(study: Study, cell: Cell) -> list[tuple[str, int]]:
+def finals_of(study: Study, cell: Cell) -> list[tuple[str, int]]:
     """(run_id, trained tokens) of the last evaluated checkpoint of every run of the cell that has one past token 0."""
     return [(run_id, tokens[-1]) for run_id in cell.run_ids if (tokens := study.checkpoints_of(run_id)) and tokens[-1] > 0]
 
 
-def _row_label(study: Study, cell: Cell) -> str:
+def row_label(study: Study, cell: Cell) -> str:
     """The cell's label; a cell that is not trained to its end says where it stands."""
-    finals = _finals(study, cell)
+    finals = finals_of(study, cell)
     unfinished = [tokens for run_id, tokens in finals if study.state_of(run_id) != "trained"]
     return f"{cell.label} (unfinished, {tokens_text(min(unfinished))} tokens)" if unfinished else cell.label
 
 
-def _final_records(study: Study, cell: Cell, measure: Measure) -> list[EvaluationRecord]:
-    return [record for run_id, tokens in _finals(study, cell) if (record := study.record_of(run_id, tokens, measure))]
+def final_records(study: Study, cell: Cell, measure: Measure) -> list[EvaluationRecord]:
+    """One measure at the last evaluated checkpoint of every seed that has it."""
+    return [record for run_id, tokens in finals_of(study, cell) if (record := study.record_of(run_id, tokens, measure))]
 
 
-def _score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
+def pooled_score(study: Study, records: Sequence[EvaluationRecord]) -> float | None:
     """Score over the seeds that have this measure; None when there is none, or when they were asked differently."""
     if not records or len({test_of(record) for record in records}) > 1:
         return None
     over_items = pooled(study, records) if len(records) > 1 else None
+    if any(study.problem_of(record) for record in records):
+        return None  # of damaged items: named as a problem, in no average
     return over_items.score if over_items else sum(record.score for record in records) / len(records)
 
 
-def _start_rows(study: Study) -> list[tuple[str, list[list[EvaluationRecord]]]]:
+def start_rows(study: Study) -> list[tuple[str, list[list[EvaluationRecord]]]]:
     """One row for each different set of start weights (a vocabulary of its own means start weights of its own)."""
     start = {r.run_id: r.checkpoint_digest for r in study.records if r.trained_tokens == 0}
     cell_of = {run_id: cell for cell in study.cells for run_id in cell.run_ids}
@@ -134,5 +165,5 @@ def _best(scores: Sequence[Sequence[float | None]], measures: Sequence[Measure])
 
 
 def _item_counts(study: Study, measure: Measure) -> str:
-    counts = sorted({record.num_items for record in study.records if Measure.of(record) == measure})
+    counts = sorted({record.num_items for record in study.records_of(measure)})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"

@@ -2,8 +2,7 @@
 
 SwallowError
 |-- RequestError      the request is wrong: exit 2, one line (given, expected, what to do)
-|-- RunFailed         some cell or process failed while the rest ran: exit 1
-`-- Preempted         stopped on purpose, state saved: exit 75, run the same command again
+`-- RunFailed         some cell or process failed while the rest ran: exit 1
 
 Anything else that escapes is a defect of this project and keeps its traceback.
 """
@@ -37,9 +36,3 @@ class RunFailed(SwallowError, RuntimeError):
     """A process or cell failed; the message names it and where its log is."""
 
     exit_code = EXIT_FAILED
-
-
-class Preempted(SwallowError):
-    """Stopped by a signal after saving; the same command continues."""
-
-    exit_code = EXIT_PREEMPTED

@@ -5,7 +5,9 @@
 <out>/sweeps/<name>.json
 <out>/reports/<name>/
 <out>/overlap/<corpus>/
+<out>/fertility/<vocabulary>/<corpus>.parquet
 <out>/leases/<run_id>.json
+<out>/dashboards/{<name>.json, trackio/}
 """
 
 from __future__ import annotations
@@ -62,6 +64,21 @@ def logs_folder(out: Path) -> Path:
 def overlap_folder(out: Path, corpus_id: str) -> Path:
     """Which n-grams of evaluation items one corpus contains, a file for each set of items."""
     return out / "overlap" / corpus_id
+
+
+def fertility_file(out: Path, vocabulary_id: str, corpus_id: str) -> Path:
+    """Characters and tokens of every held-out document of one corpus under one vocabulary."""
+    return out / "fertility" / vocabulary_id / f"{corpus_id}.parquet"
+
+
+def trackio_folder(out: Path) -> Path:
+    """The store behind local dashboards: made from outboxes, so it may be removed at any time."""
+    return out / "dashboards" / "trackio"
+
+
+def pushed_dashboard(out: Path, name: str) -> Path:
+    """Where the dashboard of one sweep was pushed to, so that the next push changes it."""
+    return out / "dashboards" / f"{name}.json"
 
 
 def cell_lease(out: Path, run_id: str) -> Path:
@@ -220,3 +237,12 @@ class ReportPaths:
     def figure(self, name: str, suffix: str) -> Path:
         """One figure in one format (svg, pdf, png)."""
         return self.folder / "figures" / f"{name}.{suffix}"
+
+    def flips(self, name: str) -> Path:
+        """Items that changed sides in one comparison on one task, one JSON object a line."""
+        return self.folder / "flips" / f"{name}.jsonl"
+
+    @property
+    def flip_beginnings(self) -> Path:
+        """Name of a flips file -> the text that comes before every `prompt_end` in it."""
+        return self.folder / "flips" / "beginnings.json"

@@ -40,7 +40,17 @@ def stage(name: str) -> Callable[[Arguments], int]:
 
         no_names(arguments, name)
         config = compose_config(arguments.overrides, arguments.config_dirs).config
-        print(stage_summary(name, config, build_stages(config, upto=name)))
+        built = build_stages(config, upto=name)
+        print(stage_summary(name, config, built))
+        if name == "vocabulary" and built.vocabulary is not None:
+            from analysis.efficiency.tokens import interval_lines
+            from swallow_exp.record.token_counts import read_counts
+            from swallow_exp.sweep.build import output_root, reference_of
+
+            out = output_root(config)
+            corpora = {source: reference_of(corpus, out) for source, corpus in built.corpora.items()}
+            for line in interval_lines(read_counts(out, reference_of(built.vocabulary, out), corpora)):
+                print(line)
         return EXIT_DONE
 
     return build
@@ -66,23 +76,26 @@ def train(arguments: Arguments) -> int:
 
 
 def _train_grid(arguments: Arguments) -> int:
+    from swallow_exp.artefact.progress import say
     from swallow_exp.sweep.build import output_root
     from swallow_exp.sweep.cells import CellJob, name_action
-    from swallow_exp.sweep.expand import expand_question, question_of_overrides, write_sweep
+    from swallow_exp.sweep.grid import expand_sweep, write_sweep
     from swallow_exp.sweep.launch import default_jobs, list_failures, run_cells, sweep_exit_code
     from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid
     from swallow_exp.sweep.why import check_one_factor
 
     launcher, hydra_words, run_words = choose_launcher(arguments.values.get("--launcher"), arguments.overrides)
-    question, overrides = question_of_overrides(run_words, arguments.config_dirs)
-    cells = expand_question(question, overrides, arguments.config_dirs)
+    sweep = expand_sweep(run_words, arguments.config_dirs)
+    question, cells = sweep.question, sweep.cells
+    for remark in sweep.remarks:
+        say(remark)
     check_one_factor(question, cells)
     out = output_root(cells[0].composed.config)
     if "--plan-only" in arguments.flags:
         for cell in cells:
             print(f"{cell.run_id}  {name_action(CellJob.of(cell, out))}")
         return EXIT_DONE
-    write_sweep(out, question, cells)
+    write_sweep(out, question, cells, sweep.others)
     jobs = arguments.whole_number("--jobs")
     if launcher == HERE:
         results = run_cells(cells, out=out, jobs=jobs or default_jobs(cells[0].composed.config), config_dirs=arguments.config_dirs)
@@ -96,7 +109,7 @@ def _train_grid(arguments: Arguments) -> int:
 
 def scripts(arguments: Arguments) -> int:
     """A sweep as job scripts of a cluster."""
-    from swallow_exp.sweep.expand import expand_question, question_of_overrides
+    from swallow_exp.sweep.grid import expand_sweep
     from swallow_exp.sweep.scripts import SYSTEMS, write_scripts
 
     no_names(arguments, "scripts")
@@ -105,19 +118,17 @@ def scripts(arguments: Arguments) -> int:
     if missing:
         known = ", ".join(SYSTEMS)
         raise RequestError(f"swallow scripts without {missing[0]}", expected=f"--system ({known}) and --to FOLDER", remedy="add it")
-    question, overrides = question_of_overrides(arguments.overrides, arguments.config_dirs)
-    cells = expand_question(question, overrides, arguments.config_dirs)
+    sweep = expand_sweep(arguments.overrides, arguments.config_dirs)
     template = user_path(given["--template"]) if "--template" in given else None
     written = write_scripts(
-        question,
-        cells,
+        sweep,
         system=given["--system"],
         to=user_path(given["--to"]),
         config_dirs=arguments.config_dirs,
         array="--array" in arguments.flags,
         template=template,
     )
-    print(f"{len(written)} scripts; submit them: bash {written[-1]}" if written else f"{question.name}: every cell is finished")
+    print(f"{len(written)} scripts; submit them: bash {written[-1]}" if written else f"{sweep.question.name}: every cell is finished")
     return EXIT_DONE
 
 
@@ -125,7 +136,7 @@ def plan(arguments: Arguments) -> int:
     """What a grid, or one run, will take before it runs."""
     import json
 
-    from swallow_exp.sweep.expand import expand_question, question_of_plan
+    from swallow_exp.sweep.grid import expand_sweep
     from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
     from swallow_exp.sweep.speed import Stated
 
@@ -134,9 +145,12 @@ def plan(arguments: Arguments) -> int:
         given = f"--mfu {stated.mfu:g}" + (" with --tokens-per-second" if stated.tokens_per_second is not None else "")
         raise RequestError(given, expected="one of the two; an MFU is a share, 0.4", remedy="give one of them")
     named = [f"+sweep={name}" for name in arguments.names]
-    question, overrides = question_of_plan([*named, *arguments.overrides], arguments.config_dirs)
-    planned = plan_cells(expand_question(question, overrides, arguments.config_dirs), stated)
-    print(json.dumps(plan_plain(question, planned), indent=1) if "--json" in arguments.flags else plan_page(question, planned))
+    sweep = expand_sweep([*named, *arguments.overrides], arguments.config_dirs, or_one_run=True)
+    planned = plan_cells(sweep.cells, stated)
+    if "--json" in arguments.flags:
+        print(json.dumps(plan_plain(sweep.question, planned, sweep.remarks), indent=1))
+    else:
+        print(plan_page(sweep.question, planned, sweep.remarks))
     return EXIT_DONE
 
 
@@ -175,17 +189,69 @@ def publish(arguments: Arguments) -> int:
     else:
         run = find_run(out, name)
         run_ids, out = [run.run_id], run.out
-    mode = arguments.values.get("--mode", "offline")
-    if mode not in ("offline", "online"):
-        raise RequestError(f"--mode {mode}", expected="offline or online", remedy="write --mode offline")
-    return publish_runs(out, run_ids, mode=mode, project=arguments.values.get("--project"), group=name if sweep else None)
+    return publish_runs(
+        out,
+        run_ids,
+        mode=arguments.values.get("--mode"),
+        sink=arguments.values.get("--sink", "wandb"),
+        project=arguments.values.get("--project"),
+        group=name if sweep else None,
+        rows_only="--rows-only" in arguments.flags,
+    )
+
+
+def dashboard(arguments: Arguments) -> int:
+    """Curves in a browser: from this machine, or as a W&B workspace and report."""
+    action, name = names(arguments, "dashboard", 2, 2, "open NAME or push NAME")
+    if action not in ("open", "push"):
+        raise RequestError(f"swallow dashboard {action}", expected="open or push", remedy="see `swallow --help`")
+    foreign = sorted({"open": {"--project", "--entity"}, "push": {"--port", "--no-open"}}[action] & {*arguments.values, *arguments.flags})
+    if foreign:
+        raise RequestError(f"swallow dashboard {action} with {foreign[0]}", expected="a flag of this action", remedy="leave it out")
+    if action == "push":
+        from swallow_exp.track.push import push_dashboard
+
+        given = arguments.values
+        pushed = push_dashboard(arguments.out, name, project=given.get("--project"), entity=given.get("--entity"))
+        print(f"workspace  {pushed.workspace_url}\nreport     {pushed.report_url}")
+        return EXIT_DONE
+    from swallow_exp.track.local import open_dashboard
+
+    open_dashboard(arguments.out, name, port=arguments.whole_number("--port"), browse="--no-open" not in arguments.flags)
+    return EXIT_DONE
 
 
 def report(arguments: Arguments) -> int:
-    """Tables, figures, claims, one page."""
+    """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
     from analysis.report import build_report
+    from analysis.tables.paper_beside import beside_paper, write_beside_paper
 
-    page = build_report(arguments.out, names(arguments, "report", 1, 1, "one sweep's name")[0])
+    source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
+    if source not in ("ours", "paper"):
+        raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
+    if source == "paper":
+        return _report_paper(arguments, beside=beside)
+    name = names(arguments, "report", 1, 1, "one sweep's name")[0]
+    compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
+    page = build_report(arguments.out, name)
+    if compared is not None:
+        print(write_beside_paper(arguments.out, name, compared))
+    print(page.resolve().as_uri())
+    return EXIT_DONE
+
+
+def _report_paper(arguments: Arguments, *, beside: bool) -> int:
+    """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
+    from analysis.reference.report import build_paper_report
+    from analysis.reference.statement import statement_line, statements_summary
+    from analysis.reference.statements import paper_statements
+
+    names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
+    if beside:
+        raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
+    page, statements = build_paper_report(arguments.out), paper_statements()
+    for line in (*map(statement_line, statements), statements_summary(statements)):
+        print(line)
     print(page.resolve().as_uri())
     return EXIT_DONE
 

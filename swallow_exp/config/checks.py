@@ -65,6 +65,13 @@ def check_config(config: Config) -> None:
     one_of("machine.accelerator", config.machine.accelerator, ("cpu", "gpu"))
     one_of("machine.encoder", config.machine.encoder, ("sentencepiece", "kitoken"))
     one_of("tracking.wandb_mode", config.tracking.wandb_mode, (None, "offline", "online"))
+    every = config.tracking.publish_every_seconds
+    require(
+        every is None or (math.isfinite(every) and every > 0),
+        f"tracking.publish_every_seconds={every}",
+        expected="seconds above 0, or null",
+        remedy="tracking.publish_every_seconds=300",
+    )
     if config.vocabulary.method == "scratch":
         require(
             config.base_model.path is None,

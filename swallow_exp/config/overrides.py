@@ -8,6 +8,7 @@ Reads/Writes  nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
@@ -31,10 +32,15 @@ def read_overrides(words: Sequence[str]) -> list[str]:
 
 
 def parse_overrides(words: Sequence[str]) -> list[Any]:
-    """Hydra's own view of words that `read_overrides` has seen."""
+    """Hydra's own view of words that `read_overrides` has seen; to be looked at only."""
+    return [_parse(word) for word in words]
+
+
+@lru_cache(maxsize=1024)  # several milliseconds a word, and a grid looks at its words several times
+def _parse(word: str) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return list(OverridesParser.create().parse_overrides(list(words)))
+    return OverridesParser.create().parse_overrides([word])[0]
 
 
 def _readable(word: str) -> str:

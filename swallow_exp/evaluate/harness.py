@@ -146,6 +146,7 @@ def evaluate_task(model: Any, task: Task) -> Outcome:
             statistics={metric_key(metric): list(sample[metric_key(metric)]) for metric in task.metrics},
             truncated=prompts[index] in model.truncated,
             exhausted=prompts[index] in model.exhausted,
+            written=model.written.get(prompts[index]),
         )
         for index, (output, sample) in enumerate(zip(outputs, samples, strict=True))
     ]

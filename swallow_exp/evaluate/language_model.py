@@ -3,7 +3,7 @@
 (1) encode    text                     -> ids with exactly one begin token (encoding.py)
 (2) window    context + target ids     -> pieces that fit the model's length; every target token is scored once (windows.py)
 (3) ask       windows, contexts        -> an engine: torch (engine.py), several of them (crew.py), or vLLM (vllm_engine.py)
-(4) decode    ids                      -> text before the first stop string; shortened prompts and used-up budgets are noted
+(4) decode    ids                      -> text before the first stop string; shortened prompts, used-up budgets and sizes are noted
 
 Not lm-eval's own HFLM: that one cuts tok(context + answer) at len(tok(context)), so that an answer may vanish where a token spans the
 join; it scores <s> twice in rolling likelihoods, edits the tokenizer's pad token, and computes every prompt from its first token on.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lm_eval.api.model import LM
 
 from swallow_exp.evaluate.encoding import TextEncoder
+from swallow_exp.evaluate.task import Written
 from swallow_exp.evaluate.windows import Budget, Window, scoring_windows
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class CheckpointLM(LM):  # type: ignore[misc]
         self.bos = True  # whether <s> stands before a prompt
         self.truncated: set[str] = set()  # prompts that lost their start, since the last `begin`
         self.exhausted: set[str] = set()  # prompts whose answer ended at the budget, likewise
+        self.written: dict[str, Written] = {}  # prompt -> size of its answer before anything was cut off, likewise
 
     @property
     def model(self) -> Any:
@@ -63,6 +65,7 @@ class CheckpointLM(LM):  # type: ignore[misc]
         self.bos = bos
         self.truncated.clear()
         self.exhausted.clear()
+        self.written.clear()
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(context, continuation) -> (log-likelihood of the continuation, whether it is the greedy answer)."""
@@ -108,6 +111,7 @@ class CheckpointLM(LM):  # type: ignore[misc]
             for row, ids in zip(rows, self.engine.generate(contexts, until=until, budget=budget), strict=True):
                 text = self.encoder.decode(ids)
                 answers[row] = _before_first(text, until)
+                self.written[str(requests[row].args[0])] = Written(len(ids), len(text))
                 if len(ids) == budget.max_new_tokens and answers[row] == text:
                     self.exhausted.add(str(requests[row].args[0]))
         return answers

@@ -19,7 +19,7 @@ import numpy as np
 from swallow_exp.artefact.files import digest_of
 from swallow_exp.evaluate.metrics.labels import macro_f1, matthews, mean_recall
 from swallow_exp.evaluate.metrics.likelihood import bits_of
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task
+from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task, Written
 from swallow_exp.record.aggregate import score_of_items
 from swallow_exp.record.store import statistics_column
 
@@ -33,9 +33,17 @@ def metric_key(metric: Metric) -> str:
 
 
 def item_row(
-    task: Task, index: int, output: Output, *, prompt: str, statistics: Mapping[str, list[float]], truncated: bool, exhausted: bool
+    task: Task,
+    index: int,
+    output: Output,
+    *,
+    prompt: str,
+    statistics: Mapping[str, list[float]],
+    truncated: bool,
+    exhausted: bool,
+    written: Written | None = None,
 ) -> Row:
-    """The row of one item. `prompt` as it was asked; `exhausted`: the answer has as many tokens as the budget."""
+    """The row of one item. `prompt` as it was asked; `exhausted`: the answer has as many tokens as the budget; `written`: its size."""
     item, unfitted = task.all_items[index], task.prompts[index]
     prediction = _prediction(task, item, output)
     normalised = task.normalise(prediction)
@@ -59,6 +67,8 @@ def item_row(
         "empty": generated and not prediction.strip(),
         "at_budget": generated and _at_budget(task, prediction, exhausted=exhausted),
         "invalid": bool(task.labels) and normalised not in task.labels,
+        "generated_tokens": None if written is None else written.tokens,
+        "generated_characters": None if written is None else written.characters,
         **statistics,
     }
 

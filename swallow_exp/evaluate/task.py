@@ -75,6 +75,14 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a generated answer took, before a stop string or a budget cut it: tokens without the end token, characters of their text."""
+
+    tokens: int
+    characters: int
+
+
+@dataclass(frozen=True)
 class Metric:
     """A named way to turn (item, output) into statistics. `profile`: paper | fair | both."""
 

@@ -62,15 +62,26 @@ def read_events(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]
                 yield row
 
 
-def last_events(path: Path, kind: str, *, num_bytes: int = 32_768) -> list[dict[str, Any]]:
-    """Rows of one kind among the last bytes of an outbox, in order: a glance that costs the same however long the run is."""
+def last_events(path: Path, kind: str, *, num_bytes: int = 16_384) -> list[dict[str, Any]]:
+    """Rows of one kind among the last bytes of an outbox, in order; further back where there are none, as behind a long evaluation."""
+    rows: list[dict[str, Any]] = []
     try:
         with path.open("rb") as handle:
             size = handle.seek(0, os.SEEK_END)
-            handle.seek(max(size - num_bytes, 0))
-            lines = handle.read().split(b"\n")[(1 if size > num_bytes else 0) : -1]  # whole lines only
+            while not rows:
+                handle.seek(max(size - num_bytes, 0))
+                rows = _rows_of(
+                    handle.read(min(num_bytes, size)).split(b"\n")[(1 if size > num_bytes else 0) : -1], kind
+                )  # whole lines only
+                if num_bytes >= size:
+                    break
+                num_bytes *= 4
     except OSError:
         return []
+    return rows
+
+
+def _rows_of(lines: list[bytes], kind: str) -> list[dict[str, Any]]:
     mark = f'"kind": "{kind}"'.encode()
     rows = []
     for line in lines:

@@ -52,6 +52,8 @@ ADDED_LATER: Mapping[str, Any] = {
 
 def _pattern(dotted: str) -> str:
     """`mixture.sources.wiki.files` -> `mixture.sources.*.files`."""
+    if not dotted.startswith("mixture.sources."):  # most names, of every cell of a grid
+        return dotted
     return re.sub(r"^mixture\.sources\.[^.]+\.", "mixture.sources.*.", dotted)
 
 

@@ -6,6 +6,8 @@ HealthRecord       counts behind one task at one checkpoint that tell a bad scor
 OverlapRecord      how much of one task's items the training text of a run contains
 CurveRecord        one row of the training curve
 ItemStatistics     the statistics of every item of one EvaluationRecord, for paired intervals
+FertilityRecord    characters and tokens of every held-out document of one source under one vocabulary
+GenerationRecord   characters and tokens of every generated answer of one task at one checkpoint
 
 `aggregate` says how item statistics become a score (see aggregate.py): mean | ratio | bleu.
 Scores are 0-100 as in the paper, except `ratio` metrics (bits per byte), which are plain.
@@ -53,6 +55,7 @@ class EvaluationRecord:
     source: str = "ours"  # ours | paper
     folder: str = ""  # of the result, where it is not the task's name (a task asked once for each profile)
     fraction: float | None = None  # share of the dataset's items that was asked; None = all
+    settings_digest: str = ""  # of how it was evaluated: batch size, dtype, device, versions; "" = not known
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,41 @@ class ItemStatistics:
     statistics: npt.NDArray[np.float64]
     aggregate: str = "mean"
     extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FertilityRecord:
+    """Held-out documents of one source under one vocabulary and under its base tokenizer. Arrays have shape (num_documents,).
+
+    <s> and </s> are not counted. `base_tokens_N` is None for a vocabulary without a base (method scratch).
+    """
+
+    vocabulary: str  # id of the artefact
+    tokenizer: str  # digest: equal digests give equal ids on every text
+    is_base: bool  # the vocabulary is its base tokenizer, unchanged
+    corpus: str  # id of the artefact
+    text: str  # name of the source; <source>_en and <source>_ja for the sides of pairs
+    document_ids: tuple[str, ...]
+    characters_N: npt.NDArray[np.int64]
+    bytes_N: npt.NDArray[np.int64]
+    tokens_N: npt.NDArray[np.int64]
+    base_tokens_N: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """Greedy answers of one task at one checkpoint, as they were generated: before a stop string or a budget cut them.
+
+    The end token is not counted. Arrays have shape (num_items,).
+    """
+
+    run_id: str
+    trained_tokens: int
+    task: str
+    profile: str
+    prompt_digest: str
+    item_ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    characters_N: npt.NDArray[np.int64]
+    tokens_N: npt.NDArray[np.int64]
+    answers: tuple[str, ...]  # what was left after the cut

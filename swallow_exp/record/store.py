@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
@@ -29,6 +30,7 @@ from swallow_exp.record.status import read_status
 
 RESULT_NAME = "result.json"
 ITEMS_NAME = "items.parquet"
+STATISTICS = "stat:"
 # Columns of items.parquet and their types in Arrow; a file may lack some (results of other versions have fewer).
 ITEM_TYPES = {
     "task": "string",
@@ -49,12 +51,14 @@ ITEM_TYPES = {
     "empty": "bool",
     "at_budget": "bool",
     "invalid": "bool",  # none of the task's labels
+    "generated_tokens": "int64",  # of the answer before anything was cut off, without the end token; null where nothing is generated
+    "generated_characters": "int64",  # of the same text
 }
 
 
 def statistics_column(metric: str, profile: str) -> str:
     """Column of items.parquet that holds the statistics of one metric."""
-    return f"stat:{metric}:{profile}"
+    return f"{STATISTICS}{metric}:{profile}"
 
 
 def write_result(folder: Path, result: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
@@ -77,7 +81,7 @@ def write_result(folder: Path, result: Mapping[str, Any], items: Sequence[Mappin
 def _table(items: Sequence[Mapping[str, Any]]) -> Any:
     import pyarrow as pa
 
-    types = {"string": pa.string(), "bool": pa.bool_(), "double": pa.float64()}
+    types = {"string": pa.string(), "bool": pa.bool_(), "double": pa.float64(), "int64": pa.int64()}
     types |= {"list<string>": pa.list_(pa.string()), "list<double>": pa.list_(pa.float64())}
     columns = {
         name: pa.array([item[name] for item in items], type=types[ITEM_TYPES[name] if name in ITEM_TYPES else "list<double>"])
@@ -107,6 +111,12 @@ def read_sweep(out: Path, name: str) -> dict[str, Any] | None:
     """The expanded grid written by the sweep room: {"name", "question", "cells": [...], "contrasts": [...]} or None."""
     sweep = read_json(sweep_file(out, name))
     return sweep if isinstance(sweep, dict) and isinstance(sweep.get("cells"), list) else None
+
+
+def sweeps_of(out: Path, run_id: str) -> list[dict[str, Any]]:
+    """The expanded grids that have this run as a cell, by name."""
+    sweeps = (read_sweep(out, path.stem) for path in sorted(sweep_file(out, "any").parent.glob("*.json")))
+    return [sweep for sweep in sweeps if sweep and any(cell["run_id"] == run_id for cell in sweep["cells"])]
 
 
 def read_config(run: RunPaths) -> dict[str, Any]:
@@ -143,48 +153,93 @@ def read_run(out: Path, run_id: str) -> RunRecord | None:
     )
 
 
+@dataclass(frozen=True)
+class RunResults:
+    """All that the results of one run say. broken: (trained tokens, folder of the task, what is wrong) of those that cannot be used."""
+
+    evaluations: tuple[EvaluationRecord, ...]
+    health: tuple[HealthRecord, ...]
+    broken: tuple[tuple[int, str, str], ...]
+
+
+def read_run_results(out: Path, run_id: str) -> RunResults:
+    """Every result of a run in one pass, in order of tokens and task; a result that cannot be read is named, not skipped in silence."""
+    evaluations: list[EvaluationRecord] = []
+    health: list[HealthRecord] = []
+    broken: list[tuple[int, str, str]] = []
+    for trained_tokens, folder in _task_folders(out, run_id):
+        if not (folder / RESULT_NAME).exists():
+            continue
+        result = read_result(folder)
+        if result is None:
+            broken.append((trained_tokens, folder.name, f"{RESULT_NAME} cannot be read"))
+            continue
+        try:
+            found = list(_evaluations_of(run_id, trained_tokens, folder, result))
+            health += _health_of(run_id, trained_tokens, result)
+        except (KeyError, TypeError) as error:
+            broken.append((trained_tokens, folder.name, f"{RESULT_NAME} is not that of a task ({error!r})"))
+            continue
+        evaluations += found
+    return RunResults(tuple(evaluations), tuple(health), tuple(broken))
+
+
 def read_evaluations(out: Path, run_id: str) -> Iterator[EvaluationRecord]:
     """Every metric of every task of every evaluated checkpoint, in order of tokens and task."""
     for trained_tokens, task_folder, result in _results(out, run_id):
-        for metric in result["metrics"]:
-            yield EvaluationRecord(
-                run_id=run_id,
-                trained_tokens=trained_tokens,
-                suite=result["suite"],
-                task=result["task"],
-                task_version=str(result["task_version"]),
-                profile=metric["profile"],
-                metric=metric["metric"],
-                aggregate=metric["aggregate"],
-                higher_is_better=metric["higher_is_better"],
-                num_fewshot=result["num_fewshot"],
-                num_items=metric["num_items"],
-                score=metric["score"],
-                prompt_digest=result["prompt_digest"],
-                checkpoint_digest=result["checkpoint_digest"],
-                folder="" if task_folder.name == result["task"] else task_folder.name,
-                fraction=result.get("fraction"),
-            )
+        yield from _evaluations_of(run_id, trained_tokens, task_folder, result)
+
+
+def _evaluations_of(run_id: str, trained_tokens: int, task_folder: Path, result: Mapping[str, Any]) -> Iterator[EvaluationRecord]:
+    for metric in result["metrics"]:
+        yield EvaluationRecord(
+            run_id=run_id,
+            trained_tokens=trained_tokens,
+            suite=result["suite"],
+            task=result["task"],
+            task_version=str(result["task_version"]),
+            profile=metric["profile"],
+            metric=metric["metric"],
+            aggregate=metric["aggregate"],
+            higher_is_better=metric["higher_is_better"],
+            num_fewshot=result["num_fewshot"],
+            num_items=metric["num_items"],
+            score=metric["score"],
+            prompt_digest=result["prompt_digest"],
+            checkpoint_digest=result["checkpoint_digest"],
+            folder="" if task_folder.name == result["task"] else task_folder.name,
+            fraction=result.get("fraction"),
+            settings_digest=str(result.get("settings_digest") or ""),
+        )
+
+
+def _task_folders(out: Path, run_id: str, at: int | None = None) -> Iterator[tuple[int, Path]]:
+    """(trained tokens, folder) of every task of every checkpoint (of one with `at`), in order of tokens and folder."""
+    root = RunPaths.of(out, run_id).folder / "evaluations"
+    marks = sorted((int(m.group(1)), p) for p in root.glob("tokens_*/") if (m := re.fullmatch(r"tokens_(\d+)", p.name)))
+    for trained_tokens, folder in marks if at is None else [mark for mark in marks if mark[0] == at]:
+        yield from ((trained_tokens, task_folder) for task_folder in sorted(p for p in folder.iterdir() if p.is_dir()))
 
 
 def _results(out: Path, run_id: str, at: int | None = None) -> Iterator[tuple[int, Path, dict[str, Any]]]:
     """(trained tokens, folder, result.json) of every finished task (of one checkpoint with `at`), in order of tokens and folder."""
-    root = RunPaths.of(out, run_id).folder / "evaluations"
-    marks = sorted((int(m.group(1)), p) for p in root.glob("tokens_*/") if (m := re.fullmatch(r"tokens_(\d+)", p.name)))
-    for trained_tokens, folder in marks if at is None else [mark for mark in marks if mark[0] == at]:
-        for task_folder in sorted(p for p in folder.iterdir() if p.is_dir()):
-            result = read_result(task_folder)
-            if result is not None:
-                yield trained_tokens, task_folder, result
+    for trained_tokens, task_folder in _task_folders(out, run_id, at):
+        result = read_result(task_folder)
+        if result is not None:
+            yield trained_tokens, task_folder, result
 
 
 def read_health(out: Path, run_id: str, at: int | None = None) -> Iterator[HealthRecord]:
     """Health of every task of every evaluated checkpoint, or of the one at `at` trained tokens, in order of tokens and task."""
     for trained_tokens, _, result in _results(out, run_id, at):
-        if isinstance(health := result.get("health"), dict) and result["metrics"]:
-            profile, num_items = result.get("profile", "both"), result["metrics"][0]["num_items"]
-            remarks = tuple(result.get("remarks", ()))
-            yield HealthRecord(run_id, trained_tokens, result["task"], profile, num_items, health, remarks, result.get("fraction"))
+        yield from _health_of(run_id, trained_tokens, result)
+
+
+def _health_of(run_id: str, trained_tokens: int, result: Mapping[str, Any]) -> Iterator[HealthRecord]:
+    if isinstance(health := result.get("health"), dict) and result["metrics"]:
+        profile, num_items = result.get("profile", "both"), result["metrics"][0]["num_items"]
+        remarks = tuple(result.get("remarks", ()))
+        yield HealthRecord(run_id, trained_tokens, result["task"], profile, num_items, health, remarks, result.get("fraction"))
 
 
 def read_absent(run: RunPaths) -> dict[str, str]:
@@ -230,19 +285,49 @@ def write_overlap(run: RunPaths, folder: str, entry: Mapping[str, Any], items: M
 
 
 def read_items(out: Path, record: EvaluationRecord) -> ItemStatistics:
-    """Statistics of every item behind one evaluation record, sorted by item id."""
-    import pyarrow.parquet as pq
+    """Statistics of every item behind one evaluation record, sorted by item id.
 
+    Raises FileNotFoundError when the items are gone, ValueError when they are not a whole table with statistics of this metric.
+    """
     folder = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task)
     column = statistics_column(record.metric, record.profile)
-    table = pq.read_table(folder / ITEMS_NAME, columns=["item_id", "cluster", column]).to_pydict()
-    order = sorted(range(len(table["item_id"])), key=lambda i: table["item_id"][i])
-    return ItemStatistics(
-        item_ids=tuple(table["item_id"][i] for i in order),
-        clusters=tuple(table["cluster"][i] for i in order),
-        statistics=np.array([table[column][i] for i in order], dtype=np.float64),
-        aggregate=record.aggregate,
-    )
+    by_column = read_statistics(folder, aggregate=record.aggregate)
+    if column not in by_column:
+        raise ValueError(f"{ITEMS_NAME} has no column {column}")
+    return by_column[column]
+
+
+def read_statistics(folder: Path, *, aggregate: str = "mean") -> dict[str, ItemStatistics]:
+    """Statistics of every metric of one task, by their columns, sorted by item id; no other column is read. Raises as read_items."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    path = folder / ITEMS_NAME
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        with pa.OSFile(str(path)) as source, pq.ParquetFile(source) as file:
+            metrics = [name for name in file.schema_arrow.names if name.startswith(STATISTICS)]
+            table = file.read(columns=["item_id", "cluster", *metrics], use_threads=False)
+            absent = [name for name in ("item_id", "cluster") if name not in table.column_names]
+            if not absent and table.num_rows:
+                table = table.take(pc.sort_indices(table["item_id"]))
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{ITEMS_NAME} cannot be read ({str(error).splitlines()[0]})") from error
+    if absent or not table.num_rows:
+        raise ValueError(f"{ITEMS_NAME} has no column {absent[0]}" if absent else f"{ITEMS_NAME} has no row")
+    ids, clusters = (tuple(table[name].to_pylist()) for name in ("item_id", "cluster"))
+    return {name: ItemStatistics(ids, clusters, _as_matrix(table[name].combine_chunks()), aggregate) for name in metrics}
+
+
+def _as_matrix(lists: Any) -> npt.NDArray[np.float64]:
+    """A column of equally long lists -> (n, k)."""
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    width = len(values) // len(lists)
+    if lists.null_count or (np.diff(np.asarray(lists.offsets)) != width).any():
+        raise ValueError(f"{ITEMS_NAME} has statistics of different lengths")
+    return np.asarray(values.reshape(len(lists), width), dtype=np.float64)
 
 
 def read_curve(out: Path, run_id: str) -> list[CurveRecord]:

@@ -1,7 +1,7 @@
 """Build everything a run is made from, once, in the order of the pipeline; and write its inputs.json.
 
 (1) corpora      every source of the mixture                       -> documents, held-out split
-(2) vocabulary   base, expanded or scratch                         -> tokenizer
+(2) vocabulary   base, expanded or scratch                         -> tokenizer; tokens of held-out documents (fertility/)
 (3) tokens       shards of the sources the plan needs
 (4) plan         sequences of every source, in order
 (5) weights      start weights with a row for every piece          (imports torch; only when missing)
@@ -30,9 +30,11 @@ from swallow_exp.mixture.plan import build_plan, planned_sources
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.provenance import gather_provenance
 from swallow_exp.record.status import read_status, write_status
+from swallow_exp.record.store import read_config
 from swallow_exp.tokens.build import build_tokens
 from swallow_exp.tokens.shard import open_shard
 from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.heldout import record_fertility
 from swallow_exp.vocabulary.tokenizer import tokenizer_digest
 
 STAGES = ("corpus", "vocabulary", "tokens", "mixture", "weights")
@@ -82,6 +84,7 @@ def build_stages(config: Config, *, upto: str) -> Built:
         return Built(corpora)
     documents = {name: corpus for name, corpus in corpora.items() if config.mixture.sources[name].kind == "documents"}
     vocabulary = build_vocabulary(config.vocabulary, base_tokenizer=tokenizer, corpora=documents, out=out)
+    record_fertility(vocabulary, base_tokenizer=tokenizer, corpora=corpora, out=out)
     if "tokens" not in wanted:
         return Built(corpora, vocabulary)
     tokens = {}
@@ -117,7 +120,8 @@ def run_paths(composed: Composed) -> RunPaths:
     return RunPaths.of(output_root(composed.config), run_id_of(identity_of(composed.plain)))
 
 
-def _reference(artefact: Artefact, out: Path) -> dict[str, str]:
+def reference_of(artefact: Artefact, out: Path) -> dict[str, str]:
+    """An artefact as inputs.json names it."""
     return {"folder": str(artefact.folder.relative_to(out)), "digest": artefact.digest}
 
 
@@ -125,11 +129,11 @@ def inputs_of(built: Built, out: Path) -> dict[str, Any]:
     """inputs.json: which artefacts the run is made from."""
     assert built.vocabulary and built.tokens is not None and built.plan and built.weights
     return {
-        "weights": _reference(built.weights, out),
-        "vocabulary": _reference(built.vocabulary, out),
-        "mixture": _reference(built.plan, out),
-        "tokens": {name: _reference(artefact, out) for name, artefact in built.tokens.items()},
-        "corpora": {name: _reference(artefact, out) for name, artefact in built.corpora.items()},
+        "weights": reference_of(built.weights, out),
+        "vocabulary": reference_of(built.vocabulary, out),
+        "mixture": reference_of(built.plan, out),
+        "tokens": {name: reference_of(artefact, out) for name, artefact in built.tokens.items()},
+        "corpora": {name: reference_of(artefact, out) for name, artefact in built.corpora.items()},
     }
 
 
@@ -153,6 +157,24 @@ def check_inputs(run: RunPaths, inputs: Mapping[str, Any]) -> None:
             expected="the same text, tokenizer, mixture and start weights as when the run began",
             remedy="restore them, give the changed level another name:, or remove the run folder",
         )
+
+
+def add_fertility(run: RunPaths) -> None:
+    """Count the held-out documents of a run that was made before they were counted.
+
+    Raises RequestError when its config, inputs, vocabulary, corpora or base tokenizer are not there any more.
+    """
+    inputs, config = read_inputs(run), Config.of(read_config(run))
+    wanted = {"vocabulary": inputs["vocabulary"], **inputs["corpora"]} if inputs else {}
+    found = {name: find_artefact(run.out / reference["folder"]) for name, reference in wanted.items()}
+    here = {name: artefact for name, artefact in found.items() if artefact is not None}
+    if not here or len(here) < len(found):
+        lost = ", ".join(name for name in found if name not in here) or run.inputs.name
+        raise RequestError(
+            f"run '{run.run_id}': no {lost}", expected="what it was made from", remedy="its `swallow train` command builds it"
+        )
+    vocabulary = here.pop("vocabulary")
+    record_fertility(vocabulary, base_tokenizer=base_tokenizer(config), corpora=here, out=run.out)
 
 
 def prepare_run(composed: Composed) -> RunPaths:

@@ -25,11 +25,12 @@ from swallow_exp.artefact.files import digest_of, make_folder
 from swallow_exp.artefact.paths import RunPaths, cell_lease, logs_folder
 from swallow_exp.artefact.processes import StopSignals, child_environment
 from swallow_exp.artefact.progress import say
+from swallow_exp.config.compose import Composed
 from swallow_exp.config.overrides import set_value
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.sweep.board import Board
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.lease import Lease, claim_lease, is_held, read_lease
+from swallow_exp.sweep.lease import HANDED_DOWN, Lease, claim_lease, is_held, read_lease
 from swallow_exp.train.fit import is_trained
 
 TRAIN = (sys.executable, "-m", "swallow_exp", "train")
@@ -52,8 +53,7 @@ class CellJob:
         """`command` is what the cell's overrides are given to."""
         folders = [word for folder in config_dirs for word in ("--config-dir", str(folder.absolute()))]
         words = (*command, *cell.overrides, set_value("paths.out", out.absolute()), *folders)
-        goal = digest_of([cell.composed.plain["suite"], cell.composed.plain["tracking"]])
-        return cls(cell.run_id, out, words, goal, read_lease(cell_lease(out, cell.run_id)).get("token"))
+        return cls(cell.run_id, out, words, goal_of(cell.composed), read_lease(cell_lease(out, cell.run_id)).get("token"))
 
     @property
     def lease(self) -> Path:
@@ -64,6 +64,11 @@ class CellJob:
     def log(self) -> Path:
         """What its processes print."""
         return logs_folder(self.out) / f"{self.run_id}.log"
+
+
+def goal_of(composed: Composed, *, train_only: bool = False) -> str:
+    """Digest of what is asked of a run beyond its run_id."""
+    return digest_of(["train only"] if train_only else [composed.plain["suite"], composed.plain["tracking"]])
 
 
 Launch = Callable[[Sequence[CellJob]], Mapping[str, int]]  # exit codes by run_id, without those that someone else holds
@@ -174,7 +179,7 @@ def _begin(job: CellJob, codes: dict[str, int]) -> _Running | None:
             stdout=handle,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=child_environment(),
+            env={**child_environment(), HANDED_DOWN: str(lease.record["token"])},
             start_new_session=True,
         )
     return _Running(job, lease, process)

@@ -20,8 +20,10 @@ from swallow_exp.checkpoint.handover import copy_export
 from swallow_exp.config import compose_config
 from swallow_exp.config.overrides import set_value
 from swallow_exp.sweep.build import output_root, run_paths
-from swallow_exp.sweep.expand import expand_question, read_question, write_sweep
+from swallow_exp.sweep.expand import expand_question
+from swallow_exp.sweep.grid import write_sweep
 from swallow_exp.sweep.launch import carry_out, default_jobs, run_cells, sweep_exit_code
+from swallow_exp.sweep.question import read_question
 from swallow_exp.sweep.why import check_one_factor
 
 QUESTION = "miniature"

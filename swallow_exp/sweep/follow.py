@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,17 @@ from swallow_exp.artefact.errors import EXIT_DONE, RequestError, SwallowError
 from swallow_exp.artefact.paths import RunPaths, user_path
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.index import read_checkpoints
-from swallow_exp.config.schema import Config, SuiteConfig
+from swallow_exp.config.schema import Config, SuiteConfig, TrackingConfig
 from swallow_exp.config.suites import compose_suite
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.evaluate.models import is_model
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_run_ids, read_config
+from swallow_exp.sweep.build import add_fertility
 from swallow_exp.sweep.status import find_run
+from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
+from swallow_exp.track.live import LivePublication
+from swallow_exp.track.sinks import Destination, check_mode
 
 FOLLOW_SECONDS = 5.0
 MODEL_SUITE = "smoke"  # of a model that no run made, when none is named
@@ -42,6 +47,10 @@ def evaluate_named(
 
 def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig | None = None, processes: int = 1) -> int:
     """Evaluate what has no result; with `follow`, wait for further checkpoints until the run has ended. `suite` in place of its own."""
+    try:
+        add_fertility(run)
+    except RequestError as error:  # a table of the report goes without this run; its scores do not need it
+        say(f"{run.run_id}: tokens of held-out documents were not counted: {error}")
     seen = -1
     while True:
         ended = read_status(run.status)["state"] in ("trained", "failed") or is_stale(read_status(run.status))
@@ -57,26 +66,61 @@ def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig |
         time.sleep(FOLLOW_SECONDS)
 
 
-def publish_runs(out: Path, run_ids: Sequence[str], *, mode: str, project: str | None = None, group: str | None = None) -> int:
+def publish_runs(
+    out: Path,
+    run_ids: Sequence[str],
+    *,
+    mode: str | None,
+    sink: str = "wandb",
+    project: str | None = None,
+    group: str | None = None,
+    rows_only: bool = False,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> int:
     """Publish runs one after the other, each in a process of its own; one that fails does not stop the others.
 
-    Project and entity are the run's own (tracking.*) unless `project` is given. Returns an exit code.
+    mode       of the sink; None: its first
+    project    None: the run's own (tracking.*), as its entity
+    rows_only  no artifacts and no table of items, whatever tracking.* says
+    Returns an exit code. Raises RequestError for a sink or a mode that does not exist.
     """
-    from swallow_exp.track.launch import launch_publication
-
-    code = EXIT_DONE
+    mode, code = check_mode(sink, mode), EXIT_DONE
     for run_id in run_ids:
         run = RunPaths.of(out, run_id)
         if not run.identity.exists():
             say(f"{run_id}: not started, nothing to publish")
             continue
         try:
-            tracking = read_config(run)["tracking"]
-            chosen = project or tracking["wandb_project"]
-            rows = launch_publication(out, run_id, mode=mode, project=chosen, entity=tracking["wandb_entity"], group=group)
+            tracking = Config.of(read_config(run)).tracking
+            place = destination_of(tracking, mode, sink=sink, project=project)
+            rows = launch_publication(
+                out,
+                run_id,
+                place,
+                group=group,
+                artifacts=tracking.artifacts and not rows_only,
+                items_table=tracking.items_table and not rows_only,
+                timeout_seconds=timeout_seconds,
+            )
         except SwallowError as error:
             say(f"swallow: {run_id}: not published: {error}")
             code = max(code, error.exit_code)
             continue
-        print(f"{run_id}: {rows} rows sent ({mode})")
+        print(f"{run_id}: {rows} rows sent ({sink} {mode})")
     return code
+
+
+def destination_of(tracking: TrackingConfig, mode: str, *, sink: str = "wandb", project: str | None = None) -> Destination:
+    """Where a run's own tracking.* sends it."""
+    return Destination(sink, mode, project or tracking.wandb_project, tracking.wandb_entity if sink == "wandb" else None)
+
+
+def publish_meanwhile(run: RunPaths, tracking: TrackingConfig) -> LivePublication:
+    """While the block runs, send rows every tracking.publish_every_seconds; artifacts come with the publication afterwards."""
+    mode = tracking.wandb_mode
+
+    def publish(stop: threading.Event) -> None:
+        assert mode is not None
+        launch_publication(run.out, run.run_id, destination_of(tracking, mode), stop=stop)
+
+    return LivePublication(run.run_id, publish, every_seconds=tracking.publish_every_seconds if mode is not None else None)

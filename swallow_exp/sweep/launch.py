@@ -9,36 +9,52 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST, SwallowError
+from swallow_exp.artefact.paths import cell_lease
 from swallow_exp.artefact.progress import say
 from swallow_exp.config import Composed, Config
 from swallow_exp.config.layout import Layout
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.board import Board
-from swallow_exp.sweep.build import await_run, build_stages, output_root, prepare_run
-from swallow_exp.sweep.cells import TRAIN, CellJob, run_here, share_cells
+from swallow_exp.sweep.build import await_run, build_stages, output_root, prepare_run, run_paths
+from swallow_exp.sweep.cells import TRAIN, CellJob, goal_of, run_here, share_cells
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.follow import publish_runs
+from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
+from swallow_exp.sweep.lease import keep_lease
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import Node
 
+PATIENCE_SECONDS = 120.0  # for the publication at the end of a job; `swallow publish` sends what it leaves
+
 
 def carry_out(composed: Composed, *, train_only: bool = False) -> int:
-    """Build what is missing, train, and unless `train_only` evaluate every checkpoint and publish. Returns an exit code; safe to repeat."""
+    """Build what is missing, train, and unless `train_only` evaluate every checkpoint and publish. Returns an exit code; safe to repeat.
+
+    Its first node holds the run's lease, as a sweep would. Raises RequestError while another process carries the run out.
+    """
+    layout = Layout.of(composed.config.strategy, composed.config.machine)
+    if layout.nodes > 1 and Node.of(os.environ, nodes=layout.nodes).rank > 0:
+        return _carry_out(composed, layout, first_node=False, train_only=train_only)
+    lease = cell_lease(output_root(composed.config), run_paths(composed).run_id)
+    goal = goal_of(composed, train_only=train_only)
+    return keep_lease(lease, goal, lambda: _carry_out(composed, layout, first_node=True, train_only=train_only))
+
+
+def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_only: bool) -> int:
     config = composed.config
-    layout = Layout.of(config.strategy, config.machine)
-    first_node = layout.nodes == 1 or Node.of(os.environ, nodes=layout.nodes).rank == 0
     run = prepare_run(composed) if first_node else await_run(composed)
     if is_trained(run):
         say(f"{run.run_id}: trained already")
     else:
         say(f"{run.run_id}: training to {config.budget.tokens:,} tokens")
-        code = launch_training(run, processes=layout.processes, nodes=layout.nodes)
+        with publish_meanwhile(run, config.tracking) if first_node else nullcontext():
+            code = launch_training(run, processes=layout.processes, nodes=layout.nodes)
         if code == EXIT_PREEMPTED:
             tokens = int(read_status(run.status).get("trained_tokens") or 0)
             say(f"swallow: {run.run_id} stopped, saved at {tokens:,} tokens; the same command continues")
@@ -52,7 +68,8 @@ def carry_out(composed: Composed, *, train_only: bool = False) -> int:
         if code != EXIT_DONE:
             return code
     if config.tracking.wandb_mode is not None:
-        publish_runs(out, [run.run_id], mode=config.tracking.wandb_mode)  # a view: its failure is said, the run stays done
+        # a view: its failure is said, the run stays done, and devices are not held for long by a server that hangs
+        publish_runs(out, [run.run_id], mode=config.tracking.wandb_mode, timeout_seconds=PATIENCE_SECONDS)
     return EXIT_DONE
 
 

@@ -4,27 +4,36 @@
 (2) beat    the file's time is its heartbeat; the disk's own clock is read, so that clocks of machines need not agree
 (3) end     the exit code stays in the file, with what was asked for: what a later call goes by
 
-A holder on this machine that is gone is seen at once, one elsewhere after STALE_AFTER_SECONDS. The trainer's own lock stands behind it.
+A holder on this machine that is gone is seen at once, and so is the earlier attempt of a Slurm job that was queued again; any other one
+elsewhere after STALE_AFTER_SECONDS. `swallow train` alone holds the same lease as a sweep does for it (keep_lease), so the two share the
+work. The trainer's own lock stands behind it, where the disk has locks.
 
 Reads/Writes  <out>/leases/<run_id>.{json,lock}
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from swallow_exp.artefact.errors import EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
 from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
+from swallow_exp.artefact.progress import say
 from swallow_exp.record.status import STALE_AFTER_SECONDS
 
 BEAT_SECONDS = 30.0
+LOOK_SECONDS = 2.0  # between two looks at a lease that is held elsewhere
+HANDED_DOWN = "SWALLOW_LEASE"  # the token of the lease that the process which started us holds for us
 
 
 def read_lease(path: Path) -> dict[str, Any]:
@@ -43,6 +52,8 @@ def _is_live(path: Path, record: dict[str, Any]) -> bool:
         return False
     if record["place"] == _place():
         return _is_alive(record["pid"], record["born"])
+    if record.get("job") is not None and record["job"] == os.environ.get("SLURM_JOB_ID") and record.get("restart", 0) < _restart():
+        return False  # this job, before it was queued again
     return _age_seconds(path) <= STALE_AFTER_SECONDS
 
 
@@ -60,6 +71,7 @@ def claim_lease(path: Path, goal: str) -> Lease | None:
             "pid": os.getpid(),
             "born": _born(os.getpid()),
             "job": os.environ.get("SLURM_JOB_ID"),
+            "restart": _restart(),
             "goal": goal,
             "exit_code": None,
         }
@@ -104,6 +116,67 @@ class Lease:
 
     def _is_ours(self) -> bool:
         return bool(read_lease(self.path).get("token") == self.record["token"])
+
+
+def keep_lease(path: Path, goal: str, work: Callable[[], int]) -> int:
+    """The exit code of `work`, with the cell held meanwhile; that code is left behind for sweeps that look at it.
+
+    A process that a sweep started works under the sweep's lease. Raises RequestError while another holds the cell and lives.
+    """
+    handed = os.environ.get(HANDED_DOWN)
+    if handed is not None and read_lease(path).get("token") == handed:
+        return work()
+    lease, code = _await_lease(path, goal), EXIT_FAILED
+    done = threading.Event()
+    threading.Thread(target=_beat_until, args=(lease, done), daemon=True).start()
+    try:
+        code = work()
+    except SwallowError as error:
+        code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        code = EXIT_PREEMPTED
+        raise
+    finally:
+        done.set()
+        lease.end(code)
+    return code
+
+
+def _await_lease(path: Path, goal: str) -> Lease:
+    """The lease, as soon as its holder is known to be gone. Raises RequestError when the holder gives a sign of life."""
+    told, first = False, None
+    while (lease := claim_lease(path, goal)) is None:
+        record = read_lease(path)
+        seen = (record.get("token"), path.stat().st_mtime if path.exists() else None)
+        first = first or seen
+        if record.get("exit_code") is None and (record.get("place") == _place() or seen != first):
+            raise RequestError(
+                f"run {path.stem} is being carried out already (process {record.get('pid')} on {record.get('host')})",
+                expected="one process a run",
+                remedy="wait for it, or stop it",
+            )
+        if not told:
+            say(f"{path.stem}: {record.get('host')} holds it; taken over unless it gives a sign of life within {STALE_AFTER_SECONDS:.0f} s")
+            told = True
+        time.sleep(LOOK_SECONDS)
+    return lease
+
+
+def _beat_until(lease: Lease, done: threading.Event) -> None:
+    while not done.wait(BEAT_SECONDS):
+        ours = True
+        with contextlib.suppress(OSError, SwallowError):  # a disk that is away for a moment: the next time
+            ours = lease.beat()
+        if not ours:
+            say(f"{lease.path.stem}: another process has taken this run over; this one ends")
+            os._exit(EXIT_FAILED)  # at once, and its workers with it: two trainers of one run must not meet
+
+
+def _restart() -> int:
+    """How often Slurm has queued this job again."""
+    count = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(count) if count.isdigit() else 0
 
 
 def _place() -> str:

@@ -30,7 +30,8 @@ from swallow_exp.config.overrides import read_overrides, set_value
 from swallow_exp.config.schema import Config, MachineConfig
 from swallow_exp.sweep.build import output_root
 from swallow_exp.sweep.cells import TRAIN, CellJob, Stop, find_answer, run_here, share_cells
-from swallow_exp.sweep.expand import Cell, expand_question, question_of_overrides, write_sweep
+from swallow_exp.sweep.expand import Cell
+from swallow_exp.sweep.grid import expand_sweep, write_sweep
 from swallow_exp.sweep.launch import CellResult, results_of
 from swallow_exp.sweep.lease import is_held, read_lease
 
@@ -193,11 +194,10 @@ def sweep_question(
 ) -> list[CellResult]:
     """What Hydra's sweeper does: the question's cells through a launcher, `batch` jobs at a time (null: all)."""
     config_dirs = [Path(folder) for folder in folders]
-    question, overrides = question_of_overrides(arguments, config_dirs)
-    cells = expand_question(question, overrides, config_dirs)
-    out = output_root(cells[0].composed.config)
-    write_sweep(out, question, cells)
-    return launch_through(launcher_of, cells, out=out, config_dirs=config_dirs, batch=batch)
+    sweep = expand_sweep(arguments, config_dirs)
+    out = output_root(sweep.cells[0].composed.config)
+    write_sweep(out, sweep.question, sweep.cells, sweep.others)
+    return launch_through(launcher_of, sweep.cells, out=out, config_dirs=config_dirs, batch=batch)
 
 
 def launch_through(

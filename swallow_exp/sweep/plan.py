@@ -18,14 +18,16 @@ from typing import Any
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import find_artefact
+from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.units import format_bytes, format_count
 from swallow_exp.mixture.plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
-from swallow_exp.sweep.build import output_root, read_inputs, run_paths
+from swallow_exp.sweep.build import output_root, read_inputs
 from swallow_exp.sweep.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
-from swallow_exp.sweep.expand import Cell, Question, find_contrasts
+from swallow_exp.sweep.expand import Cell, find_contrasts
+from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.speed import Stated, read_measured
 from swallow_exp.sweep.why import undeclared_differences
 
@@ -51,7 +53,7 @@ def plan_cells(cells: Sequence[Cell], stated: Stated) -> list[PlannedCell]:
     measured = read_measured(out, {cell.composed.config.base_model.name for cell in cells})
     planned = []
     for cell in cells:
-        run = run_paths(cell.composed)
+        run = RunPaths.of(out, cell.run_id)
         inputs = read_inputs(run) if run.folder.is_dir() else None
         plan = read_json(run.out / inputs["mixture"]["folder"] / PLAN_NAME) if inputs else None
         vocabulary = find_artefact(run.out / inputs["vocabulary"]["folder"]) if inputs else None
@@ -100,7 +102,7 @@ def grid_flags(question: Question, planned: Sequence[PlannedCell]) -> list[str]:
     return flags
 
 
-def plan_plain(question: Question, planned: Sequence[PlannedCell]) -> dict[str, Any]:
+def plan_plain(question: Question, planned: Sequence[PlannedCell], remarks: Sequence[str] = ()) -> dict[str, Any]:
     """Everything, for --json; null where nobody knows."""
     cells = []
     for item in planned:
@@ -111,6 +113,7 @@ def plan_plain(question: Question, planned: Sequence[PlannedCell]) -> dict[str, 
     return {
         "name": question.name,
         "question": question.question,
+        "remarks": list(remarks),
         "formula": FORMULA,
         "cells": cells,
         "total": {name: _total(planned, value) for name, value in TOTALS.items()},
@@ -151,9 +154,9 @@ def _hours(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
-def plan_page(question: Question, planned: Sequence[PlannedCell]) -> str:
-    """The page `swallow plan` prints."""
-    lines = [f"{question.name}: {question.question}"]
+def plan_page(question: Question, planned: Sequence[PlannedCell], remarks: Sequence[str] = ()) -> str:
+    """The page `swallow plan` prints; `remarks` say what is not as the question's file says."""
+    lines = [f"{question.name}: {question.question}", *(f"  * {remark}" for remark in remarks)]
     for word, text in (("", question.section), ("expected: ", question.expects), ("outcome: ", question.outcome)):
         lines += [f"  {word}{text}"] if text else []
     width = max(len(item.cell.run_id) for item in planned)

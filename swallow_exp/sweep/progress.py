@@ -22,9 +22,9 @@ from swallow_exp.artefact.units import token_marks
 from swallow_exp.model.devices import TERA
 from swallow_exp.record.events import last_events
 from swallow_exp.record.store import RESULT_NAME
+from swallow_exp.track.lag import publish_lags
 
 EVERY = re.compile(r"^  checkpoint_every_tokens: (\d+)$", re.MULTILINE)
-PUBLICATIONS = ("wandb-online", "wandb-offline")
 
 
 def evaluated_tasks(run: RunPaths) -> dict[int, list[str]]:
@@ -77,18 +77,5 @@ def pace_of(run: RunPaths, status: Mapping[str, Any], budget: int | None) -> dic
 
 
 def publish_lag(run: RunPaths) -> int | None:
-    """Rows of the outbox behind the furthest cursor; None when there is none."""
-    nexts: list[int] = []
-    for sink in PUBLICATIONS:
-        cursor = read_json(run.publication(sink))
-        destinations = cursor.get("destinations") if isinstance(cursor, dict) else None
-        for entry in destinations.values() if isinstance(destinations, dict) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("next"), int):
-                nexts.append(entry["next"])
-    if not nexts:
-        return None
-    try:
-        rows = run.events.read_bytes().count(b"\n")
-    except OSError:
-        return None
-    return max(rows - max(nexts), 0)
+    """Rows of the outbox behind the furthest cursor; None when there is none. A dashboard on this machine is no place to send them to."""
+    return min((lag for place, lag in publish_lags(run).items() if not place.startswith("trackio-")), default=None)

@@ -25,7 +25,8 @@ from swallow_exp.config.overrides import set_value
 from swallow_exp.config.schema import Config
 from swallow_exp.sweep.build import output_root
 from swallow_exp.sweep.cells import CellJob, find_answer
-from swallow_exp.sweep.expand import Cell, Question, write_sweep
+from swallow_exp.sweep.expand import Cell
+from swallow_exp.sweep.grid import Sweep, write_sweep
 from swallow_exp.sweep.lease import read_lease
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -50,8 +51,7 @@ SYSTEMS: Mapping[str, System] = {
 
 
 def write_scripts(
-    question: Question,
-    cells: Sequence[Cell],
+    sweep: Sweep,
     *,
     system: str,
     to: Path,
@@ -62,7 +62,8 @@ def write_scripts(
     """The scripts, submit.sh last; none when every cell is finished. Raises RequestError for what the system cannot do."""
     if system not in SYSTEMS:
         raise RequestError(f"--system {system}", expected=f"one of {', '.join(SYSTEMS)}", remedy="choose the nearest and give --template")
-    config, known = cells[0].composed.config, SYSTEMS[system]
+    cells, known = sweep.cells, SYSTEMS[system]
+    config = cells[0].composed.config
     out = output_root(config).absolute()
     if array and known.after_task is None:
         raise RequestError(f"--array with {system}", expected="slurm or uge", remedy="leave it out: one script a cell")
@@ -74,7 +75,7 @@ def write_scripts(
         )
     jobs = {cell.run_id: CellJob.of(cell, out, config_dirs) for cell in cells}
     left = [cell for cell in cells if find_answer(jobs[cell.run_id], read_lease(jobs[cell.run_id].lease)) is None]
-    write_sweep(out, question, cells)
+    write_sweep(out, sweep.question, cells, sweep.others)
     if not left:
         return []
     make_folder(logs_folder(out))

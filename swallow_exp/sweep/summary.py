@@ -9,10 +9,9 @@ from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config
 from swallow_exp.mixture.tree import plan_tree
 from swallow_exp.model.flops import padded_size
+from swallow_exp.record.token_counts import PAPER_TOKEN_RATIO
 from swallow_exp.sweep.build import Built, base_tokenizer
 from swallow_exp.vocabulary.build import measure_pairs
-
-PAPER_TOKEN_RATIO = 0.562  # differs from paper 5.1: called a reduction there; see fertility.py
 
 
 def stage_summary(stage: str, config: Config, built: Built) -> str:

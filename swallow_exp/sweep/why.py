@@ -18,15 +18,15 @@ from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import say
 from swallow_exp.record.contrast import Differences, differing_groups, in_words, unexpected_differences, unexpected_inputs
-from swallow_exp.record.identity import identity_difference, identity_of
-from swallow_exp.sweep.expand import Cell, Question, find_contrasts
-
-MADE_UP = "multirun-"  # how the name of a question from the command line begins
+from swallow_exp.record.identity import identity_difference
+from swallow_exp.sweep.expand import Cell, find_contrasts
+from swallow_exp.sweep.narrow import MADE_UP
+from swallow_exp.sweep.question import Question
 
 
 def undeclared_differences(question: Question, cells: Sequence[Cell]) -> list[tuple[Mapping[str, Any], Differences]]:
     """Contrasts of a question whose cells differ in more than the factor and what it declares to follow, with the difference."""
-    identities = {cell.run_id: identity_of(cell.composed.plain) for cell in cells}
+    identities = {cell.run_id: cell.identity for cell in cells}
     found: list[tuple[Mapping[str, Any], Differences]] = []
     for contrast in find_contrasts(question, cells):
         first, second = identities[contrast["run_id"]], identities[contrast["baseline_run_id"]]

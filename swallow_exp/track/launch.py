@@ -10,13 +10,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
-from swallow_exp.artefact.errors import RequestError, RunFailed
+from swallow_exp.artefact.errors import EXIT_DONE, RequestError, RunFailed
 from swallow_exp.artefact.processes import child_environment
+from swallow_exp.track.sinks import Destination
 
 TIMEOUT_SECONDS = 900.0
 LAST_WORDS_LINES = 3
+POLL_SECONDS = 0.2
 # Left by a W&B run around this process; with WANDB_SERVICE the publisher would share that run's background process.
 FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 
@@ -24,48 +28,73 @@ FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWE
 def launch_publication(
     out: Path,
     run_id: str,
+    destination: Destination,
     *,
-    mode: str,
-    project: str,
-    entity: str | None = None,
     group: str | None = None,
+    artifacts: bool = False,
+    items_table: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    stop: threading.Event | None = None,
 ) -> int:
-    """`publish_run` in a subprocess with a time limit; returns the rows sent.
+    """`publish_run` in a subprocess with a time limit, killed at once when `stop` is set; returns the rows sent.
 
     Raises RequestError as `publish_run` does, RunFailed when the publisher died or ran out of time (repeat it: nothing is lost).
     """
-    command = [sys.executable, "-m", "swallow_exp.track.worker", str(out), run_id, f"--mode={mode}", f"--project={project}"]
-    command += [f"--entity={entity}"] if entity else []
+    command = ["swallow_exp.track.worker", str(out), run_id]
+    command += [f"--sink={destination.sink}", f"--mode={destination.mode}", f"--project={destination.project}"]
+    command += [f"--entity={destination.entity}"] if destination.entity else []
     command += [f"--group={group}"] if group else []
-    command += [f"--timeout-seconds={timeout_seconds}"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
-        start_new_session=True,  # one group with wandb's background process
-    )
+    command += ["--artifacts"] * artifacts + ["--items-table"] * items_table
+    return int(run_worker(command, f"publishing {run_id}", timeout_seconds, stop)["rows"])
+
+
+def run_worker(command: list[str], what: str, timeout_seconds: float, stop: threading.Event | None = None) -> dict[str, Any]:
+    """Run a module (its name, then its arguments) that ends with a line of JSON; returns that answer. Killed at once when `stop` is set.
+
+    Raises RequestError or RunFailed when the answer says so, RunFailed when the process died or ran out of time; `what` is what it did.
+    """
     try:
-        output, errors = process.communicate()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, f"--timeout-seconds={timeout_seconds}"],
+            stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
+            start_new_session=True,  # one group with wandb's background process
+        )
+    except OSError as error:
+        raise RunFailed(f"{what} could not be started: {error.strerror}") from error
+    try:
+        output, errors = _communicate(process, stop)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
     if process.returncode == -signal.SIGKILL:
-        raise RunFailed(f"publishing {run_id} was killed or took longer than {timeout_seconds:g} s; repeat the command, nothing is lost")
+        raise RunFailed(f"{what} was killed or took longer than {timeout_seconds:g} s; repeat the command, nothing is lost")
     answer = _last_json(output)
-    if "rows" in answer:
-        return int(answer["rows"])
     if "given" in answer:
         raise RequestError(answer["given"], expected=answer["expected"], remedy=answer["remedy"])
+    if "failed" in answer:
+        raise RunFailed(answer["failed"])
+    if process.returncode == EXIT_DONE and answer:
+        return answer
     last_words = " | ".join(errors.strip().splitlines()[-LAST_WORDS_LINES:])
-    raise RunFailed(f"publishing {run_id} ended with exit code {process.returncode}: {last_words}")
+    raise RunFailed(f"{what} ended with exit code {process.returncode}: {last_words}")
 
 
-def _last_json(output: str) -> dict[str, str]:
+def _communicate(process: subprocess.Popen[str], stop: threading.Event | None) -> tuple[str, str]:
+    while stop is not None:
+        try:
+            return process.communicate(timeout=POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise RunFailed("stopped; nothing is lost") from None
+    return process.communicate()
+
+
+def _last_json(output: str) -> dict[str, Any]:
     """The worker's answer: the last line of its stdout, or nothing."""
     lines = output.strip().splitlines()
     try:

@@ -3,51 +3,33 @@
 (1) open      id = run_id, resume = "allow"            -> a run that knows how many steps it already has (online)
 (2) declare   every metric by exact name               -> trained_tokens is the x-axis (each open forgets earlier declarations)
 (3) log       rows from `starting_step` on             -> step = place in the outbox, so a repeated row cannot be added twice
-(4) finish    config first, our own summary last
+(4) attach    artifacts by reference or unchanged file, tables of items
+(5) finish    config first, our own summary last       -> finished, failed, or left open while training goes on
 
 Reads/Writes  only the working folder it is given (wandb's own files).
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.track.rows import STEP_METRIC, MetricRow
+from swallow_exp.track.sinks import FAILED, UNFINISHED, ItemTable, Sent, Target
 
+MODES = ("offline", "online")
+FRAGMENT_MODES = ("offline",)
+TAKES_ARTIFACTS = True
+ASK_EACH_TIME = False
 INIT_TIMEOUT_SECONDS = 60.0  # unless WANDB_INIT_TIMEOUT says otherwise
+ARTIFACT_SECONDS = 300  # for one artifact to arrive
 DIGEST_KEY = "outbox_digest"
 TAG_MAX_CHARACTERS = 64  # longer tags are refused by W&B
-
-
-@dataclass(frozen=True)
-class WandbRun:
-    """Everything about a W&B run except its rows."""
-
-    run_id: str
-    mode: str  # online | offline
-    project: str
-    outbox_digest: str
-    entity: str | None = None
-    group: str | None = None
-    tags: tuple[str, ...] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-    metrics: tuple[str, ...] = ()
-    summary: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What one opening did: rows logged, the step it began at, and the folder wandb wrote."""
-
-    num_rows: int
-    starting_step: int
-    folder: Path
 
 
 def import_wandb() -> Any:
@@ -63,18 +45,18 @@ def import_wandb() -> Any:
     return wandb
 
 
-def send_rows(target: WandbRun, rows: Sequence[MetricRow], *, work: Path) -> Sent:
-    """Log those of `rows` that the W&B run does not have yet, then config, metric declarations and summary.
+def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
+    """Log those of `rows` that the W&B run does not have yet, then config, metric declarations, summary and artifacts.
 
     Offline nothing is known about the server: all of `rows` are written, and the caller passes only new ones.
     Raises RequestError when W&B cannot be reached or holds a run of the same name from another outbox.
     """
     wandb = import_wandb()
-    with _folders_inside(work):
+    with _folders_inside(work, target.keep):
         run = _open(wandb, target, work)
         num_rows = 0
         try:
-            _refuse_other_outbox(run, target, rows)
+            _refuse_other_outbox(run, target)
             run.config.update({**target.config, DIGEST_KEY: target.outbox_digest}, allow_val_change=True)
             _declare(run, target.metrics)
             starting_step = int(run.starting_step)
@@ -84,18 +66,61 @@ def send_rows(target: WandbRun, rows: Sequence[MetricRow], *, work: Path) -> Sen
                 # commit at once: a row still pending would be written after the summary below
                 run.log(dict(row.values), step=row.sequence, commit=True)
                 num_rows += 1
-            run.summary.update(dict(target.summary))
+            run.summary.update({**target.summary, **{table.name: _table(wandb, table) for table in target.tables}})
+            arrived = _log_artifacts(wandb, run, target) | {table.key for table in target.tables}
         except BaseException:
             run.finish(exit_code=1)
             raise
-        run.finish()
-        return Sent(num_rows, starting_step, Path(run.settings.sync_dir))
+        _finish(run, target)
+        return Sent(num_rows, starting_step, Path(run.settings.sync_dir), frozenset(arrived))
+
+
+def _finish(run: Any, target: Target) -> None:
+    """Close the run so that it reads as what it is: finished, failed, or neither while training goes on.
+
+    Online the client leaves the state alone (`x_update_finish_state`, see _open). A fragment always tells its end when it is synced:
+    that of an unfinished run is a preemption.
+    """
+    if target.state == UNFINISHED and target.destination.mode == "offline":
+        run.mark_preempting()
+    run.finish(exit_code=1 if target.state == FAILED or (target.state == UNFINISHED and target.destination.mode == "offline") else 0)
+
+
+def _table(wandb: Any, table: ItemTable) -> Any:
+    columns, rows = table.load()
+    return wandb.Table(columns=columns, data=rows)
+
+
+def _log_artifacts(wandb: Any, run: Any, target: Target) -> set[str]:
+    """Log every artifact; keys of those that arrived. Online that is what the server confirms: the client itself is silent."""
+    logged = []
+    for one in target.artifacts:
+        artifact = wandb.Artifact(one.name, type=one.kind, metadata=dict(one.metadata))
+        for name, place in one.references.items():
+            # not read: weights are large; a checksum of places alone would be that of other weights there as well
+            artifact.add_reference(place.absolute().as_uri(), name=name, checksum=False)
+        if one.references:
+            with artifact.new_file(f"{one.kind}.json", encoding="utf-8") as file:
+                json.dump(dict(one.metadata), file, ensure_ascii=False)
+        for name, path in one.files.items():
+            artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)  # neither copied
+        logged.append((one, run.log_artifact(artifact, aliases=[one.alias])))
+    if target.destination.mode == "offline":
+        return {one.key for one, _ in logged}
+    arrived = set()
+    for one, artifact in logged:
+        try:
+            artifact.wait(timeout=ARTIFACT_SECONDS)
+        except (wandb.Error, ValueError):  # too late, or refused
+            continue  # said by the publisher, sent again next time
+        arrived.add(one.key)
+    return arrived
 
 
 @contextmanager
-def _folders_inside(work: Path) -> Iterator[None]:
-    """Keep wandb's files inside `work`; its config folder (the login) stays the user's own."""
-    inside = {"WANDB_DIR": work, "WANDB_CACHE_DIR": work / "cache", "WANDB_DATA_DIR": work / "data"}
+def _folders_inside(work: Path, keep: Path | None) -> Iterator[None]:
+    """Keep wandb's files inside `work`, and what an offline run refers to in `keep`; the config folder (the login) stays the user's own."""
+    inside = {"WANDB_DIR": work, "WANDB_CACHE_DIR": work / "cache", "WANDB_DATA_DIR": keep or work / "data"}
     before = {name: os.environ.get(name) for name in inside}
     os.environ.update({name: str(folder) for name, folder in inside.items()})
     try:
@@ -108,7 +133,7 @@ def _folders_inside(work: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _open(wandb: Any, target: WandbRun, work: Path) -> Any:
+def _open(wandb: Any, target: Target, work: Path) -> Any:
     settings = wandb.Settings(
         console="off",
         silent=True,
@@ -121,16 +146,18 @@ def _open(wandb: Any, target: WandbRun, work: Path) -> Any:
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_save_requirements=False,
+        x_update_finish_state=target.state != UNFINISHED,
     )
     try:
         return wandb.init(
             id=target.run_id,
             name=target.run_id,
             resume="allow",  # offline too: it decides how fragments of one run are joined when they are synced
-            mode=target.mode,
-            project=target.project,
-            entity=target.entity,
+            mode=target.destination.mode,
+            project=target.destination.project,
+            entity=target.destination.entity,
             group=target.group,
+            notes=target.notes,
             job_type="cell",
             tags=[tag[:TAG_MAX_CHARACTERS] for tag in target.tags],
             dir=str(work),
@@ -145,15 +172,15 @@ def _open(wandb: Any, target: WandbRun, work: Path) -> Any:
         ) from error
 
 
-def _refuse_other_outbox(run: Any, target: WandbRun, rows: Sequence[MetricRow]) -> None:
+def _refuse_other_outbox(run: Any, target: Target) -> None:
     """A W&B run that was filled from a different outbox, or has more steps than ours, would silently drop our rows."""
     if not run.resumed:
         return
     known = run.config.get(DIGEST_KEY)
-    too_long = rows and int(run.starting_step) > rows[-1].sequence + 1
+    too_long = int(run.starting_step) > target.num_events
     if too_long or (known is not None and known != target.outbox_digest):
         raise RequestError(
-            f"the W&B run {target.run_id} in project {target.project} was filled from another outbox",
+            f"the W&B run {target.run_id} in project {target.destination.project} was filled from another outbox",
             expected="a W&B run that continues this one",
             remedy="delete that W&B run, or publish to another project",
         )

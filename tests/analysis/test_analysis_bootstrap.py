@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.claims.bootstrap import holm_adjusted, paired_bootstrap, relative_change, resampled_sums, score_interval, units_of
+from analysis.claims.adjust import holm_adjusted
+from analysis.claims.bootstrap import paired_bootstrap, relative_change, resampled_sums, score_interval, units_of
 from swallow_exp.record.aggregate import score_of_items, summable
 
 

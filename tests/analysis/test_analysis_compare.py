@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_study import BUDGET, TASKS, item_statistics, write_run, write_sweep, write_task
 
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim, compare_contrasts
+from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NO_INTERVAL, NOT_COMPARED, Claim, compare_contrasts
 from analysis.load import load_study
 from swallow_exp.artefact.errors import RequestError
 
@@ -92,12 +92,14 @@ def test_items_of_one_cluster_are_one_unit(out: Path) -> None:
     assert (claim.num_items, claim.num_units) == (TASKS["mini_reading"][2], TASKS["mini_reading"][2] // 4)
 
 
-def test_missing_item_statistics_refuse_the_comparison(out: Path) -> None:
+def test_lost_items_leave_a_difference_without_interval_or_verdict(out: Path) -> None:
     write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
     for items in (out / "runs" / "mixed-s0").rglob("mini_choice/items.parquet"):
         items.unlink()
     claim = claims_of(out)["mini_choice"]
-    assert claim.verdict == NOT_COMPARED and any("missing" in note for note in claim.notes)
+    assert claim.verdict == NO_INTERVAL and any("missing" in note for note in claim.notes)
+    assert claim.difference == pytest.approx(claim.score - claim.baseline_score)
+    assert claim.difference_interval is claim.relative_interval is claim.p is claim.p_holm is None
 
 
 def test_an_unfinished_run_is_compared_at_the_last_common_checkpoint(tmp_path: Path) -> None:

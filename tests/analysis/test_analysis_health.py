@@ -109,7 +109,7 @@ def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> No
     assert page.count("jsquad could not be asked") == 1 and f"<strong>every cell</strong>: jsquad could not be asked: {REASON}" in page
     assert "<strong>mixed</strong>: xlsum could not be asked" in page and "2 tasks could not be asked" in page
     assert {p.name for p in (out / "reports/parallel/tables").glob("*.csv")} == {
-        f"{t}.csv" for t in ("comparison", "changes", "health", "overlap")
+        f"{t}.csv" for t in ("comparison", "changes", "flips", "health", "overlap", "cost", "runs", "provenance")
     }
     missing = json.loads((out / "reports/parallel/claims.json").read_text(encoding="utf-8"))["missing"]
     assert {"label": "every cell", "run_id": "", "reason": f"jsquad could not be asked: {REASON}"} in missing
@@ -122,8 +122,8 @@ def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> No
 
 def test_a_claim_from_constant_answers_says_so(out: Path) -> None:
     claims = {claim.task: claim for claim in compare_contrasts(load_study(out, "parallel"), num_resamples=500)}
-    assert "none-s0 gives one answer to 98% of the items" in claims["mini_reading"].notes
-    assert not any("one answer" in note or "chance" in note for note in claims["mini_choice"].notes)
+    assert "degenerate: none-s0 gives one answer to 98% of the items" in claims["mini_reading"].warnings
+    assert not any("degenerate" in warning or "chance" in warning for warning in claims["mini_choice"].warnings)
 
 
 def test_without_health_the_page_says_that_nothing_is_known(tmp_path: Path) -> None:

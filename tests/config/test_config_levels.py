@@ -9,7 +9,8 @@ import pytest
 from swallow_exp.config import compose_config
 from swallow_exp.config.levels import list_groups, list_levels, shipped_folder
 from swallow_exp.record.identity import NOT_IDENTITY, identity_of, run_id_of
-from swallow_exp.sweep.expand import expand_question, find_contrasts, list_questions, read_question
+from swallow_exp.sweep.expand import expand_question, find_contrasts
+from swallow_exp.sweep.question import list_questions, read_question
 
 CONF = shipped_folder("conf")
 GROUPS = [group for group in list_groups() if group not in ("experiment", "source")]

@@ -9,17 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.status import STALE_AFTER_SECONDS, read_status
-from swallow_exp.sweep.cells import CellJob, find_answer, name_action, run_here, share_cells
+from swallow_exp.sweep.cells import CellJob, find_answer, goal_of, name_action, run_here, share_cells
 from swallow_exp.sweep.launch import list_failures, sweep_exit_code
-from swallow_exp.sweep.lease import claim_lease, is_held, read_lease
+from swallow_exp.sweep.lease import claim_lease, is_held, keep_lease, read_lease
 
 DRILL = Path(__file__).with_name("sweep_drill.py")
 ELSEWHERE = {"host": "othernode", "place": "othernode 1", "pid": 1, "born": "1", "job": None, "goal": "g", "exit_code": None}
@@ -107,6 +109,88 @@ def test_lease_of_a_number_given_out_again_is_free(tmp_path: Path) -> None:
     assert lease is not None
     write_json_atomic(path, {**lease.record, "born": "12345"})
     assert is_held(path) == (not sys.platform.startswith("linux"))
+
+
+def test_a_run_on_its_own_is_a_cell_to_every_sweep(make_grid: Callable[..., Any]) -> None:
+    grid = make_grid(2)
+    first, second = grid.jobs()
+
+    def work() -> int:
+        assert is_held(first.lease) and name_action(first).startswith("held by")
+        with pytest.raises(RequestError, match=r"cell-0 is being carried out already \(process \d+ on "):
+            keep_lease(first.lease, first.goal, lambda: 0)  # a second one on this machine
+        return subprocess.run(first.command, check=False).returncode
+
+    assert keep_lease(first.lease, first.goal, work) == 0
+    assert keep_lease(second.lease, goal_of(grid.cells[1].composed, train_only=True), lambda: 0) == 0  # not all that is asked
+    assert [name_action(job) for job in grid.jobs()] == ["finished", "resume"]
+    grid.run_here()
+    assert grid.launches() == [1, 1]
+
+
+def test_a_run_on_its_own_leaves_behind_how_it_ended(tmp_path: Path) -> None:
+    def fail(error: BaseException) -> Callable[[], int]:
+        def work() -> int:
+            raise error
+
+        return work
+
+    ways: list[tuple[BaseException, int]] = [(RequestError("a", expected="b", remedy="c"), 2), (KeyboardInterrupt(), 75), (ValueError(), 1)]
+    for number, (error, code) in enumerate(ways):
+        path = tmp_path / f"{number}.json"
+        with pytest.raises(type(error)):
+            keep_lease(path, "g", fail(error))
+        assert read_lease(path)["exit_code"] == code
+
+
+def test_the_process_of_a_cell_works_under_the_lease_of_its_sweep(make_grid: Callable[..., Any]) -> None:
+    (job,) = make_grid(1).jobs()
+    code = "import sys; from pathlib import Path; from swallow_exp.sweep.lease import keep_lease; "
+    code += f"sys.exit(keep_lease(Path({str(job.lease)!r}), 'g', lambda: 7))"
+    assert run_here([replace(job, command=(sys.executable, "-c", code))], at_once=1) == {"cell-0": 7}
+    assert read_lease(job.lease)["goal"] == job.goal
+
+
+def test_a_run_on_its_own_waits_for_a_holder_elsewhere_only_while_that_may_be_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, looks = tmp_path / "cell.json", list[float]()
+
+    def look(age: float) -> Callable[[float], None]:
+        def sleep(seconds: float) -> None:
+            looks.append(seconds)
+            os.utime(path, (time.time() - age, time.time() - age))
+
+        return sleep
+
+    write_json_atomic(path, {"token": "theirs", **ELSEWHERE})
+    monkeypatch.setattr("swallow_exp.sweep.lease.time.sleep", look(0.0))
+    with pytest.raises(RequestError, match="carried out already"):  # it gave a sign of life
+        keep_lease(path, "g", lambda: 0)
+    monkeypatch.setattr("swallow_exp.sweep.lease.time.sleep", look(STALE_AFTER_SECONDS + 5))
+    assert keep_lease(path, "g", lambda: 0) == 0 and len(looks) == 2
+
+
+def test_a_slurm_job_that_was_queued_again_does_not_wait_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cell.json"
+    write_json_atomic(path, {"token": "theirs", **ELSEWHERE, "job": "77", "restart": 0})
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert is_held(path)  # another node of the same job
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert not is_held(path)
+    lease = claim_lease(path, "g")
+    assert lease is not None and lease.record["restart"] == 1
+
+
+def test_a_run_that_was_taken_over_ends_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cell.json"
+    code = "import time; from pathlib import Path; from swallow_exp.sweep import lease; lease.BEAT_SECONDS = 0.05; "
+    code += f"lease.keep_lease(Path({str(path)!r}), 'g', lambda: time.sleep(60) or 0)"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not read_lease(path):
+        time.sleep(0.01)
+    write_json_atomic(path, {"token": "theirs", **ELSEWHERE})
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1 and "another process has taken this run over" in errors
+    assert read_lease(path)["token"] == "theirs"
 
 
 def test_a_cell_held_elsewhere_is_awaited_and_taken_over(make_grid: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,10 @@ from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import sweep_file
 from swallow_exp.config.compose import compose_config
 from swallow_exp.record.identity import identity_difference, identity_of
-from swallow_exp.sweep.expand import Question, expand_question, find_contrasts, question_of_overrides, read_question, write_sweep
+from swallow_exp.sweep.expand import expand_question, find_contrasts
+from swallow_exp.sweep.grid import write_sweep
+from swallow_exp.sweep.narrow import question_of_overrides
+from swallow_exp.sweep.question import Question, read_question
 
 
 def question(**changes: object) -> Question:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.cli.arguments import Arguments
 from swallow_exp.config.compose import compose_config
+from swallow_exp.config.levels import list_levels
 from swallow_exp.config.overrides import set_value
 from swallow_exp.record.events import append_events
 from swallow_exp.record.status import write_status
 from swallow_exp.sweep.composer import CellComposer
 from swallow_exp.sweep.estimate import Estimate, estimate_cell
-from swallow_exp.sweep.expand import expand_question, question_of_plan, read_question
+from swallow_exp.sweep.expand import expand_question
+from swallow_exp.sweep.narrow import question_of_plan
 from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
+from swallow_exp.sweep.question import list_questions, read_question
 from swallow_exp.sweep.speed import Measured, Stated, read_measured
 
 LLAMA = ["experiment=swallow_7b", "machine=a100_40gb_8n", "strategy=table6_7b", "suite=paper"]
@@ -144,9 +148,39 @@ def test_questions_share_their_cells() -> None:
 
 
 def test_every_question_says_what_it_expects() -> None:
-    from swallow_exp.sweep.expand import list_questions
-
     for name in list_questions():
         question = read_question(name)
         assert question.expects and question.outcome and question.section and question.baseline and question.seeds, name
         assert "suite" in question.fixed, name
+
+
+def read_alone(groups: Sequence[str], most: int) -> int:
+    """How many levels of the groups can be read by themselves; each must be what Hydra gives."""
+    composer = CellComposer()
+    composer.compose({}, 0)
+    found = {(group, level): composer._read_alone((group, ((group, level),))) for group in groups for level in list_levels(group)[:most]}
+    for (group, level), one in found.items():
+        if one is not None:
+            try:
+                composed = compose_config([f"{group}={level}"])
+            except RequestError:
+                continue  # it does not go with the defaults
+            assert one == (getattr(composed.config, group), composed.plain[group]), (group, level)
+    return sum(one is not None for one in found.values())
+
+
+@pytest.mark.slow
+def test_every_level_read_alone_is_the_composed_one() -> None:
+    groups = ("base_model", "vocabulary", "parallel", "budget", "optim", "numerics", "strategy", "machine", "suite", "tracking")
+    assert read_alone(groups, most=100) > 50
+
+
+def test_a_level_read_alone_is_the_composed_one() -> None:
+    assert read_alone(["vocabulary", "parallel", "optim"], most=2) == 6
+    composer = CellComposer()
+    composer.compose({}, 0)
+    touched = CellComposer(["optim.lr_peak=1"])
+    touched.compose({}, 0)
+    assert touched._read_alone(("optim", (("optim", "miniature"),))) is None
+    assert touched._read_alone(("budget", (("budget", "smoke"),))) is not None
+    assert composer._read_alone(("mixture", (("mixture", "miniature"),))) is None  # it has sources of other files

@@ -14,7 +14,7 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
 from swallow_exp.sweep import scripts
-from swallow_exp.sweep.expand import Cell, Question, expand_question, question_of_overrides
+from swallow_exp.sweep.grid import Sweep, expand_sweep
 from swallow_exp.sweep.scripts import write_scripts
 
 # A scheduler of a few lines: runs what is submitted at once, if what it waits for ended well; notes every call.
@@ -55,10 +55,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def asked_grid(tmp_path: Path) -> Callable[..., tuple[Question, list[Cell]]]:
-    def make(*words: str) -> tuple[Question, list[Cell]]:
-        question, fixed = question_of_overrides(["seed=0,1", f"paths.out={tmp_path}/out", "machine=slurm_cpu", *words])
-        return question, expand_question(question, fixed)
+def asked_grid(tmp_path: Path) -> Callable[..., Sweep]:
+    def make(*words: str) -> Sweep:
+        return expand_sweep(["seed=0,1", f"paths.out={tmp_path}/out", "machine=slurm_cpu", *words])
 
     return make
 
@@ -70,30 +69,30 @@ def submit(written: list[Path]) -> None:
 
 @pytest.mark.parametrize(("system", "array"), [("slurm", False), ("slurm", True), ("uge", False), ("uge", True), ("pbs", False)])
 def test_stages_run_in_their_order(site: Path, tmp_path: Path, asked_grid: Any, system: str, array: bool) -> None:
-    question, cells = asked_grid()
-    written = write_scripts(question, cells, system=system, to=tmp_path / "jobs", array=array)
+    sweep = asked_grid()
+    written = write_scripts(sweep, system=system, to=tmp_path / "jobs", array=array)
     assert len(written) == (4 if array else 6)
     submit(written)
     asked = [line.split() for line in (site / "asked").read_text().splitlines()]
     verbs = [line[0] for line in asked]
     assert verbs == (["weights"] * 2 + ["train"] * 2 + ["evaluate"] * 2 if array else ["weights"] * 2 + ["train", "evaluate"] * 2)
     assert all("--train-only" in line for line in asked if line[0] == "train")
-    assert [line[1] for line in asked if line[0] == "evaluate"] == [cell.run_id for cell in cells]
+    assert [line[1] for line in asked if line[0] == "evaluate"] == [cell.run_id for cell in sweep.cells]
     assert {re.search(r"seed=(\d)", " ".join(line)).group(1) for line in asked if line[0] == "train"} == {"0", "1"}  # type: ignore[union-attr]
 
 
 def test_what_waits_for_a_failure_does_not_run(site: Path, tmp_path: Path, asked_grid: Any) -> None:
     (site / "swallow").write_text(f'#!/bin/bash\necho "$1" >> {site}/asked\n[ "$1" != train ]\n')
-    submit(write_scripts(*asked_grid(), system="slurm", to=tmp_path / "jobs"))
+    submit(write_scripts(asked_grid(), system="slurm", to=tmp_path / "jobs"))
     assert set((site / "asked").read_text().split()) == {"weights", "train"}
 
 
 @pytest.mark.parametrize("system", ["slurm", "uge", "pbs"])
 def test_a_preempted_job_is_queued_again(site: Path, tmp_path: Path, asked_grid: Any, system: str) -> None:
-    question, cells = asked_grid()
-    write_scripts(question, cells, system=system, to=tmp_path / "jobs")
+    sweep = asked_grid()
+    write_scripts(sweep, system=system, to=tmp_path / "jobs")
     (site / "preempt").write_text("train\n")
-    train = tmp_path / "jobs" / f"train_{cells[0].run_id}.sh"
+    train = tmp_path / "jobs" / f"train_{sweep.cells[0].run_id}.sh"
     done = subprocess.run(["bash", str(train)], env={**os.environ, "SLURM_JOB_ID": "7"}, capture_output=True, text=True, check=False)
     asked = [line.split()[0] for line in (site / "asked").read_text().splitlines()]
     if system == "slurm":
@@ -107,10 +106,10 @@ def test_a_preempted_job_is_queued_again(site: Path, tmp_path: Path, asked_grid:
 @pytest.mark.parametrize("system", ["uge", "pbs"])
 def test_a_signal_of_the_scheduler_reaches_the_run(site: Path, tmp_path: Path, asked_grid: Any, system: str) -> None:
     (site / "swallow").write_text(f'#!/bin/bash\ntrap "exit 3" TERM\ntouch {site}/ready\nwhile :; do sleep 0.05; done\n')
-    question, cells = asked_grid()
-    write_scripts(question, cells, system=system, to=tmp_path / "jobs")
+    sweep = asked_grid()
+    write_scripts(sweep, system=system, to=tmp_path / "jobs")
     until_ready = f"while [ ! -e {site}/ready ]; do sleep 0.05; done"
-    script = f"bash {tmp_path}/jobs/train_{cells[0].run_id}.sh & job=$!; {until_ready}; kill -USR1 $job; wait $job"
+    script = f"bash {tmp_path}/jobs/train_{sweep.cells[0].run_id}.sh & job=$!; {until_ready}; kill -USR1 $job; wait $job"
     assert subprocess.run(["bash", "-c", script], check=False, timeout=60).returncode == 3
 
 
@@ -121,26 +120,26 @@ def test_header_asks_for_what_the_machine_says(tmp_path: Path, asked_grid: Any) 
         "machine.scheduler.queue=long",
         "machine.scheduler.options=[--exclusive]",
     ]
-    question, cells = asked_grid(*words)
-    written = write_scripts(question, cells, system="slurm", to=tmp_path / "jobs")
+    sweep = asked_grid(*words)
+    written = write_scripts(sweep, system="slurm", to=tmp_path / "jobs")
     train = next(path for path in written if path.name.startswith("train")).read_text()
     for line in ("--nodes=2", "--gpus-per-node=8", "--partition=long", "--exclusive", "--time=1440", "--signal=USR1@600"):
         assert f"#SBATCH {line}\n" in train
     prepare = written[0].read_text()
     assert "--gpus" not in prepare and "#SBATCH --nodes=1\n" in prepare
     with pytest.raises(RequestError, match=r"machine\.nodes=2 with pbs"):
-        write_scripts(question, cells, system="pbs", to=tmp_path / "jobs")
+        write_scripts(sweep, system="pbs", to=tmp_path / "jobs")
 
 
 def test_wrong_requests(tmp_path: Path, asked_grid: Any) -> None:
-    question, cells = asked_grid()
+    sweep = asked_grid()
     with pytest.raises(RequestError, match="--system lsf"):
-        write_scripts(question, cells, system="lsf", to=tmp_path)
+        write_scripts(sweep, system="lsf", to=tmp_path)
     with pytest.raises(RequestError, match="--array with pbs"):
-        write_scripts(question, cells, system="pbs", to=tmp_path, array=True)
+        write_scripts(sweep, system="pbs", to=tmp_path, array=True)
     (tmp_path / "own.sh").write_text("{{ nothing_of_that_name }}")
     with pytest.raises(RequestError, match="nothing_of_that_name"):
-        write_scripts(question, cells, system="pbs", to=tmp_path / "jobs", template=tmp_path / "own.sh")
+        write_scripts(sweep, system="pbs", to=tmp_path / "jobs", template=tmp_path / "own.sh")
 
 
 def test_shipped_machines_ask_for_time_to_save() -> None:

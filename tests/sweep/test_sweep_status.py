@@ -65,3 +65,10 @@ def test_a_glance_at_an_outbox_reads_whole_lines_only(tmp_path: Path) -> None:
     assert 5 < len(rows) < 15 and rows[-1]["trained_tokens"] == 199
     assert [row["trained_tokens"] for row in last_events(path, "train", num_bytes=10**6)] == list(range(200))
     assert last_events(path, "guard") == []
+
+
+def test_training_is_found_behind_a_long_evaluation(run: RunPaths) -> None:
+    score = {"kind": "evaluation", "trained_tokens": 400, "task": "t" * 50, "metric": "accuracy", "profile": "both", "score": 1.0}
+    append_events(run.events, [score] * 3_000)
+    (row,) = status_rows(run.out)
+    assert row["gpu_hours"] == pytest.approx(4 * 1.8e15 / 0.5e12 / 3600) and row["eta_seconds"] == pytest.approx(300)

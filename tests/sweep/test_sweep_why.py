@@ -11,7 +11,9 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.config.compose import compose_config
 from swallow_exp.record.identity import identity_of
-from swallow_exp.sweep.expand import expand_question, question_of_overrides, read_question
+from swallow_exp.sweep.expand import expand_question
+from swallow_exp.sweep.narrow import question_of_overrides
+from swallow_exp.sweep.question import read_question
 from swallow_exp.sweep.why import check_one_factor, explain_difference
 
 SMUGGLER = "# @package _global_\nparallel: {name: mine, format: next_token_prediction, order: mixed}\nvocabulary: {init: global_mean}\n"

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_server import FakeWandbServer
 
 from swallow_exp.artefact.files import write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.identity import IDENTITY_GROUPS
+from swallow_exp.record.status import write_status
 
 RUN_ID = "tiny-base-ja90en10-none-1m-s0-3fa9c1e"
 
@@ -34,10 +36,20 @@ def wandb_service() -> Iterator[None]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
-    """A started run with an empty outbox, under tmp_path / "out"."""
+    """A trained run with an empty outbox, under tmp_path / "out"."""
     paths = RunPaths.of(tmp_path / "out", RUN_ID)
     names = {"base_model": "tiny", "vocabulary": "base", "mixture": "ja90en10", "parallel": "none", "budget": "1m"}
     identity: dict[str, Any] = {group: {"name": names.get(group, group)} for group in IDENTITY_GROUPS}
     identity["optim"]["lr_peak"] = 1e-4
     write_json_atomic(paths.identity, {**identity, "seed": 0, "identity_schema_version": 1})
+    write_status(paths.status, "trained")
     return paths
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandbServer]:
+    with FakeWandbServer() as fake:
+        monkeypatch.setenv("WANDB_BASE_URL", fake.url)
+        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+        yield fake
+    assert fake.unknown == []

@@ -3,31 +3,24 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_wandb_server import FakeWandbServer, ServerRun
 from outbox_events import evaluation_event, train_events
+from wandb_server import FakeWandbServer, Fault, ServerRun
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.events import append_events
 from swallow_exp.track.launch import launch_publication
 from swallow_exp.track.rows import read_metric_rows, summary_of
+from swallow_exp.track.sinks import Destination
 
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandbServer]:
-    with FakeWandbServer() as fake:
-        monkeypatch.setenv("WANDB_BASE_URL", fake.url)
-        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-        yield fake
-    assert fake.unknown == []
+ONLINE = Destination("wandb", "online", "ablation")
 
 
 def send(run: RunPaths, **options: float) -> int:
-    return launch_publication(run.folder.parent.parent, run.run_id, mode="online", project="ablation", group="sweep", **options)
+    return launch_publication(run.out, run.run_id, ONLINE, group="sweep", **options)
 
 
 def received(server: FakeWandbServer, run: RunPaths) -> ServerRun:
@@ -63,6 +56,7 @@ KILLED_PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
 from swallow_exp.track import publish, wandb_sink
+from swallow_exp.track.sinks import Destination
 wandb = wandb_sink.import_wandb()
 log = wandb.Run.log
 def log_or_die(self, values, step, commit):
@@ -70,7 +64,7 @@ def log_or_die(self, values, step, commit):
         os.kill(os.getpid(), signal.SIGKILL)
     log(self, values, step=step, commit=commit)
 wandb.Run.log = log_or_die
-publish.publish_run(Path(sys.argv[1]), sys.argv[2], mode="online", project="ablation", entity=None)
+publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"))
 """
 
 
@@ -92,10 +86,10 @@ def test_killed_half_way_then_repeated(run: RunPaths, server: FakeWandbServer) -
 
 def test_rows_a_broken_server_lost_are_sent_again(run: RunPaths, server: FakeWandbServer) -> None:
     append_events(run.events, train_events(0, 10))
-    server.refuse_streams = True
+    server.faults.append(lambda call: Fault(500) if call.kind == "stream" else None)
     with pytest.raises(RunFailed, match="took longer than 5 s; repeat the command"):
         send(run, timeout_seconds=5)
-    server.refuse_streams = False
+    server.faults.clear()
     assert send(run) == 10
     assert_server_has_the_outbox(server, run)
 
@@ -111,10 +105,9 @@ def test_a_run_from_another_outbox_is_refused(run: RunPaths, server: FakeWandbSe
 
 
 def test_offline_fragments_synced_later_equal_publishing_online(run: RunPaths, server: FakeWandbServer) -> None:
-    out = run.folder.parent.parent
     for first, last in ((0, 5), (5, 12)):
         append_events(run.events, [*train_events(first, last), evaluation_event(4096 * first, 10.0 + first)])
-        launch_publication(out, run.run_id, mode="offline", project="ablation")
+        launch_publication(run.out, run.run_id, Destination("wandb", "offline", "ablation"))
     fragments = [str(path) for path in run.publication_folder("wandb-offline").iterdir()]
     assert len(fragments) == 2
     wandb = Path(sys.executable).with_name("wandb")

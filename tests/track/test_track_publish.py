@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from outbox_events import evaluation_event, train_events
-from wandb_log_reader import WandbLog, read_fragments, read_wandb_log
+from wandb_log import WandbLog, read_fragments, read_wandb_log
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.events import append_events, read_events
 from swallow_exp.track import publish
 from swallow_exp.track.publish import publish_run
+from swallow_exp.track.sinks import Destination
 
 
 def send(run: RunPaths, mode: str = "offline", project: str = "ablation") -> int:
-    return publish_run(run.folder.parent.parent, run.run_id, mode=mode, project=project, entity=None, group="parallel_corpus")
+    return publish_run(run.out, run.run_id, Destination("wandb", mode, project), group="parallel_corpus")
 
 
 def fragments(run: RunPaths) -> list[WandbLog]:
@@ -59,6 +60,7 @@ def test_offline_file_holds_the_outbox_exactly(run: RunPaths) -> None:
         "group": "parallel_corpus",
         "job_type": "cell",
         "tags": ["parallel_corpus", "tiny", "base", "ja90en10", "none", "1m"],
+        "notes": "",
     }
     names = {name for _, values in log.rows for name in values}
     assert log.metrics == dict.fromkeys(names, "trained_tokens") | {"trained_tokens": ""}
@@ -111,7 +113,8 @@ def test_a_torn_last_line_is_not_sent_until_it_is_whole(run: RunPaths) -> None:
 KILLED_PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
-from swallow_exp.track import publish, wandb_sink
+from swallow_exp.track import cursor, publish, wandb_sink
+from swallow_exp.track.sinks import Destination
 
 def die(*_args, **_kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -124,12 +127,12 @@ if moment == "half of the rows":
 elif moment == "before finish":
     wandb.Run.finish = die
 elif moment == "finished, not listed":
-    publish.write_json_atomic = die
+    cursor.write_json_atomic = die
 elif moment == "listed, not moved":
-    publish._Cursor._move = die
+    cursor.Cursor._move = die
 elif moment == "moved, not tidied":
     publish.remove_folder = die
-publish.publish_run(out, run_id, mode="offline", project="ablation", entity=None)
+publish.publish_run(out, run_id, Destination("wandb", "offline", "ablation"))
 """
 MOMENTS = ["half of the rows", "before finish", "finished, not listed", "listed, not moved", "moved, not tidied"]
 
@@ -208,7 +211,7 @@ def test_everything_stays_inside_the_run_folder(run: RunPaths, tmp_path: Path) -
     assert list((tmp_path / "home").rglob("*")) == []
     published = run.publication("wandb-offline").parent
     assert {path.name for path in published.iterdir()} == {"wandb.lock", "wandb-offline", "wandb-offline.json"}
-    assert {path.name for path in run.folder.iterdir()} == {"identity.json", "events.jsonl", "published"}
+    assert {path.name for path in run.folder.iterdir()} == {"identity.json", "status.json", "events.jsonl", "published"}
 
 
 def test_missing_wandb_is_named_with_its_remedy(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +238,7 @@ def test_one_publisher_at_a_time(run: RunPaths, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_wrong_requests(run: RunPaths, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="W&B mode 'shared'; expected one of online, offline"):
+    with pytest.raises(RequestError, match="wandb mode 'shared'; expected one of offline, online"):
         send(run, mode="shared")
     with pytest.raises(RequestError, match="no run nobody"):
-        publish_run(tmp_path / "out", "nobody", mode="offline", project="p", entity=None)
+        publish_run(tmp_path / "out", "nobody", Destination("wandb", "offline", "p"))

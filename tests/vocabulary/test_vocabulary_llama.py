@@ -5,6 +5,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import regex
 import sentencepiece
@@ -77,3 +78,20 @@ def test_the_real_twin_passes_its_own_check(data, golden, tmp_path) -> None:
     for name in ("llama2_tokenizer.model", "golden/expanded_swallow_style_43488.model"):
         counts = write_twin(read_model(data / name), tmp_path / Path(name).stem, texts=(row["text"] for row in golden))
         assert counts["left_out"] == 0
+
+
+@pytest.mark.parametrize(("source", "expected"), [("ja_wiki", 0.385), ("ja_docs", 0.42), ("aozora_pd", 0.43)])
+def test_the_reduction_is_what_the_ratio_says_and_never_the_printed_56_percent(data, source: str, expected: float) -> None:
+    from analysis.efficiency.measure import compare_counts
+
+    before, after = (
+        sentencepiece.SentencePieceProcessor(model_file=str(data / name))
+        for name in ("llama2_tokenizer.model", "golden/expanded_swallow_style_43488.model")
+    )
+    lines = (data / "ja" / f"{source}.jsonl").read_text(encoding="utf-8").split("\n")[:60]
+    texts = [json.loads(line)["text"][:5_000] for line in lines if line]
+    counts = [[[len(processor.encode(text)), len(text)] for text in texts] for processor in (after, before)]
+    ours, base = (np.array(one, dtype=np.float64) for one in counts)
+    reduction, interval = compare_counts(ours, base, [str(index) for index in range(len(texts))], seed=(0, 0))
+    assert reduction == pytest.approx(100 * expected, abs=5)
+    assert interval is not None and interval[0] < reduction < interval[1] < 50  # paper 1 prints 56.2

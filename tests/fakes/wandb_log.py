@@ -31,6 +31,7 @@ class WandbLog:
     summary: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)  # exact name -> step metric
     globs: list[str] = field(default_factory=list)
+    preempting: bool = False
     exit_code: int | None = None  # None: never closed
 
 
@@ -68,6 +69,19 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
+def _facts(run: Any) -> dict[str, Any]:
+    return {
+        "id": run.run_id,
+        "name": run.display_name,
+        "project": run.project,
+        "entity": run.entity,
+        "group": run.run_group,
+        "job_type": run.job_type,
+        "tags": list(run.tags),
+        "notes": run.notes,
+    }
+
+
 def read_wandb_log(path: Path) -> WandbLog:
     """Everything in one run file, later records over earlier ones."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -76,18 +90,10 @@ def read_wandb_log(path: Path) -> WandbLog:
     for payload in payloads(path.read_bytes()):
         record = Record.FromString(payload)
         kind = record.WhichOneof("record_type")
+        log.preempting |= kind == "preempting"
         if kind == "run":
-            run = record.run
-            log.run = {
-                "id": run.run_id,
-                "name": run.display_name,
-                "project": run.project,
-                "entity": run.entity,
-                "group": run.run_group,
-                "job_type": run.job_type,
-                "tags": list(run.tags),
-            }
-            for key, value in _items(run.config.update):
+            log.run = _facts(record.run)
+            for key, value in _items(record.run.config.update):
                 _put(log.config, key, value)
         elif kind == "config":
             for key, value in _items(record.config.update):
@@ -98,11 +104,10 @@ def read_wandb_log(path: Path) -> WandbLog:
         elif kind == "summary":
             for key, value in _items(record.summary.update):
                 _put(log.summary, key, value)
+        elif kind == "metric" and record.metric.glob_name:
+            log.globs.append(record.metric.glob_name)
         elif kind == "metric":
-            if record.metric.glob_name:
-                log.globs.append(record.metric.glob_name)
-            else:
-                log.metrics[record.metric.name] = record.metric.step_metric
+            log.metrics[record.metric.name] = record.metric.step_metric
         elif kind == "exit":
             log.exit_code = record.exit.exit_code
     return log

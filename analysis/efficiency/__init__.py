@@ -1,0 +1,1 @@
+"""What a vocabulary saves: tokens for the same text, and text for the same tokens."""
