@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.figures.axes import Progress, progress_axis
+from analysis.figures.axes import TOKENS, Progress, progress_axis
 from analysis.figures.curves import Curve, curve_of, draw_curve, largest_common, left_out, no_magnifying_glass, shared_measures
 from analysis.figures.series import by_size, cell_series, legend_inches, line_legend
-from analysis.figures.style import figure_style, new_figure
+from analysis.figures.style import INK, figure_style, new_figure
 from analysis.figures.tasks import (
     ENGLISH,
     JAPANESE,
@@ -26,7 +26,6 @@ from analysis.figures.tasks import (
 )
 from analysis.load import Cell, Contrast, Measure, Study
 from analysis.wording import listing, plain
-from swallow_exp.artefact.progress import track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,12 +78,14 @@ def question_panels(study: Study) -> list[Averaged]:
     return task_panels(study, QUESTION_ANSWERING, "Question answering")
 
 
-def curves_figure(study: Study, cells: Sequence[Cell], panels: Sequence[Averaged], progress: Progress, *, seed: int) -> Drawn | None:
-    """One panel each, side by side; None when no cell has a single point on this axis."""
+def curves_figure(
+    study: Study, cells: Sequence[Cell], panels: Sequence[Averaged], contrasts: Sequence[Contrast], progress: Progress, *, seed: int
+) -> Drawn | None:
+    """One panel each, side by side; None when no cell has two points. Upright line: as far as both cells of a contrast have come."""
     looks, ordered = cell_series(study), by_size(cells)
     curves = {
         panel.title: {cell.label: curve_of(study, cell, panel.measures, seed=seed, progress=progress) for cell in ordered}
-        for panel in track(panels, f"curves, {progress.unit}", len(panels))
+        for panel in panels
     }
     drawn = [cell.label for cell in ordered if any(len(of[cell.label].places) > 1 for of in curves.values())]
     if not drawn:
@@ -95,6 +96,9 @@ def curves_figure(study: Study, cells: Sequence[Cell], panels: Sequence[Averaged
             axes = figure.add_subplot(1, len(panels), index + 1)
             for label in drawn:
                 draw_curve(axes, curves[panel.title][label], looks[label])
+            for place in sorted({found[0] for c in contrasts if (found := largest_common(curves[panel.title], c))}):
+                if progress != TOKENS:  # equal tokens end where the curves end
+                    axes.axvline(place, color=INK, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
             no_magnifying_glass(axes, "points")
             progress_axis(axes, progress)
             axes.set_title(panel.title)
@@ -135,5 +139,5 @@ def averaged_in_words(study: Study, cells: Sequence[Cell], drawn: Drawn) -> str:
         if len(panel.measures) > 1:
             parts.append(f"{panel.title}: {listing([short_name(m.task) for m in panel.measures])}.")
         if missing := left_out(study, cells, panel.measures):
-            parts.append(f"{missing} checkpoints without all of these are left out.")
+            parts.append(f"{missing} checkpoint{'s' * (missing > 1)} without all of these left out.")
     return " ".join(parts)

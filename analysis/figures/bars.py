@@ -153,10 +153,8 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
     }
     rows: list[dict[str, Panel]] = []
     for languages in ((JAPANESE, ENGLISH), (OTHER,)):
-        found = {language: {panel.title: panel for panel in panels[language]} for language in languages}
-        for title in (SCORES, LARGE, FLOOR):
-            row = {language: of[title] for language, of in found.items() if title in of}
-            rows += [row] if row else []
+        for index in range(max(len(panels[language]) for language in languages)):
+            rows.append({language: panels[language][index] for language in languages if index < len(panels[language])})
     if not rows:
         return None
     columns = [language for language in (JAPANESE, ENGLISH) if panels[language]]

@@ -10,13 +10,13 @@ Reads  items of evaluations (labels and answers), health records.  Writes  nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.axes import TOKENS, progress_axis
 from analysis.figures.curves import curve_of, draw_curve
 from analysis.figures.series import Series, by_size, cell_series, legend_inches, line_legend, nth_series, patch_legend
-from analysis.figures.style import HATCHES, INK, MUTED, PAPER, SERIES, figure_style, new_figure
+from analysis.figures.style import HATCHES, INK, MARKERS, MUTED, PAPER, SERIES, figure_style, new_figure
 from analysis.figures.tasks import INFERENCE, is_inference, main_measure, short_name
 from analysis.load import Cell, Measure, Study
 from swallow_exp.record.classes import ClassCounts, read_classes
@@ -105,10 +105,13 @@ def classes_figure(answers: Sequence[Answers]) -> Figure | None:
         for index, one in enumerate(answers):
             axes = figure.add_subplot(rows, columns, index + 1)
             answered = {label: one.of_cell[label] for label in cells if label in one.of_cell}
-            bars = {GOLD: one.gold} | {label: {**c.predicted, NO_LABEL: c.invalid} for label, c in answered.items()}
+            bars: dict[str, Mapping[str, int]] = {GOLD: one.gold} | {
+                label: {} for label in cells
+            }  # every panel has the rows of its neighbours
+            bars |= {label: {**c.predicted, NO_LABEL: c.invalid} for label, c in answered.items()}
             for row, shares in enumerate(bars.values()):
                 _draw_shares(axes, row, shares, looks)
-            axes.set_yticks(range(len(bars)), list(bars))
+            axes.set_yticks(range(len(bars)), list(bars) if index % columns == 0 else [""] * len(bars))
             axes.set_ylim(len(cells) + 0.5, -0.5)
             axes.set_title(f"{short_name(one.task)} ({len(one.gold)} classes, {sum(one.gold.values()):,} items)")
             _share_axis(axes, "share of the items (%)" if index >= len(answers) - columns else "")
@@ -117,7 +120,7 @@ def classes_figure(answers: Sequence[Answers]) -> Figure | None:
 
 
 def _draw_shares(axes: Axes, row: int, counts: Mapping[str, int], looks: Mapping[str, Mapping[str, Any]]) -> None:
-    total, left = sum(counts.values()), 0.0
+    total, left = max(1, sum(counts.values())), 0.0
     for label, look in looks.items():
         share = 100 * counts.get(label, 0) / total
         if share:
@@ -154,7 +157,7 @@ def inference_curves(study: Study, measures: Sequence[Measure], *, seed: int) ->
             axes = figure.add_subplot(rows, columns, index + 1, sharey=first)
             first = first or axes
             for measure in measures:
-                draw_curve(axes, curves[cell.label][measure.task], looks[measure.task])
+                draw_curve(axes, curves[cell.label][measure.task], looks[measure.task], band=0.06)
                 for tokens, score in flips_of_majority(study, cell, measure):
                     axes.plot([tokens], [score], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8)
             progress_axis(axes, TOKENS)
@@ -193,12 +196,20 @@ def majority_shares(study: Study, measures: Sequence[Measure], *, last: bool) ->
     return found
 
 
+def _by_marker(study: Study, labels: Sequence[str]) -> dict[str, Series]:
+    """The looks of cells, with a marker for each: without lines, markers alone tell cells apart."""
+    looks = [cell_series(study)[label] for label in labels]
+    if len({look.marker for look in looks}) < len(looks):
+        looks = [replace(look, marker=MARKERS[i % len(MARKERS)]) for i, look in enumerate(looks)]
+    return {look.label: look for look in looks}
+
+
 def majority_figure(study: Study, measures: Sequence[Measure], answers: Sequence[Answers]) -> Figure | None:
     """Figure 11. None when no cell has answered anything after training."""
     ends, starts = (majority_shares(study, measures, last=last) for last in (True, False))
     if not ends:
         return None
-    looks = {label: look for label, look in cell_series(study).items() if label in ends}
+    looks = _by_marker(study, list(ends))
     tasks = [m.task for m in measures if any(m.task in of for of in ends.values())]
     step = min(0.16, 0.8 / len(looks))
     gold = {one.task: 100 * max(one.gold.values()) / sum(one.gold.values()) for one in answers}
@@ -212,7 +223,7 @@ def majority_figure(study: Study, measures: Sequence[Measure], answers: Sequence
                 y = row + step * (index - (len(looks) - 1) / 2)
                 ends_of, starts_of = ends[label].get(task), starts.get(label, {}).get(task)
                 if ends_of is not None and starts_of is not None:
-                    axes.plot([starts_of, ends_of], [y, y], color=look.color, linewidth=0.7)
+                    axes.plot([starts_of, ends_of], [y, y], color=look.color, linewidth=0.8, linestyle=look.dashes)
                 for share, face in ((starts_of, PAPER), (ends_of, look.color)):
                     if share is not None:
                         axes.plot(

@@ -114,9 +114,9 @@ def left_out(study: Study, cells: Sequence[Cell], measures: Sequence[Measure]) -
     return sum(any(study.record_of(run_id, t, m) is None for m in measures) for run_id, t in checkpoints)
 
 
-def draw_curve(axes: Axes, curve: Curve, series: Series) -> None:
-    """Line, markers and band."""
-    axes.fill_between(curve.places, curve.low, curve.high, color=series.color, alpha=0.14, linewidth=0)
+def draw_curve(axes: Axes, curve: Curve, series: Series, *, band: float = 0.14) -> None:
+    """Line, markers and band (its opacity)."""
+    axes.fill_between(curve.places, curve.low, curve.high, color=series.color, alpha=band, linewidth=0)
     axes.plot(curve.places, curve.scores, color=series.color, marker=series.marker, markersize=3, linewidth=1.2, linestyle=series.dashes)
 
 

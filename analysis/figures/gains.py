@@ -27,7 +27,6 @@ from analysis.figures.series import SIZE
 from analysis.figures.tasks import row_name
 from analysis.load import Cell, Contrast, Measure, Study
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.artefact.progress import track
 from swallow_exp.record.contrast import compare_runs
 from swallow_exp.record.schema import EvaluationRecord
 
@@ -40,7 +39,7 @@ def training_claims(study: Study, measures: Sequence[Measure], *, seed: int, pro
     """Every cell against its own token 0. With BYTES or FLOPS: at the largest place that every cell of its size has reached."""
     results = Results(study, progress)
     claims = []
-    for cell in track(study.cells, f"training, {progress.unit}", len(study.cells)):
+    for cell in study.cells:
         for measure in measures:
             sides = [(results.end(cell, run_id, measure), results.start(run_id, measure)) for run_id in cell.run_ids]
             pairs = [(end, start) for end, start in sides if end and start]
@@ -53,7 +52,7 @@ def equal_claims(study: Study, contrasts: Sequence[Contrast], measures: Sequence
     """Every contrast at the largest place both cells have reached."""
     results = Results(study, progress)
     claims = []
-    for contrast in track(contrasts, f"equal {progress.unit}", len(contrasts)):
+    for contrast in contrasts:
         alone = [pair for pair in contrast.pairs if _one_factor(study, contrast, pair)]
         for measure in measures:
             places = [results.common(pair, measure) for pair in alone]

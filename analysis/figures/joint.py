@@ -103,7 +103,7 @@ def _draw_joint(axes: Axes, joint: Joint) -> None:
     bins, places = len(joint.counts), (np.arange(len(joint.counts)) + 0.5) / len(joint.counts)
     _draw_squares(axes, joint.counts)
     if bins > 2:
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (2, 2)))
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="token 0", box_aspect=1)
     ticks, words = ([0.25, 0.75], ["wrong", "right"]) if bins == 2 else ([0.0, 0.5, 1.0], ["0", "0.5", "1"])
     axes.set_xticks(ticks, words)
@@ -119,10 +119,9 @@ def _draw_joint(axes: Axes, joint: Joint) -> None:
         marginal.tick_params(labelsize=6, length=2)
         marginal.grid(visible=False)
     n = joint.num_items
-    above.set_title(f"{joint.cell}\n", fontsize=8.5)
-    above.text(
-        0, 1.08, f"better {joint.better / n:.0%}, worse {joint.worse / n:.0%} of {n:,}", transform=above.transAxes, fontsize=7, color=INK
-    )
+    told = f"better {joint.better / n:.0%}, worse {joint.worse / n:.0%} of {n:,}"
+    axes.text(0, 1.24, told, transform=axes.transAxes, fontsize=7, color=INK)
+    axes.set_title(joint.cell, fontsize=8.5, y=1.34, pad=0)
 
 
 def _draw_squares(axes: Axes, counts: Counts) -> None:

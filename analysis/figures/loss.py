@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.claims.bootstrap import FloatArray
 from analysis.figures.axes import TOKENS, Progress, progress_axis
-from analysis.figures.series import cell_series, legend_inches, line_legend
+from analysis.figures.series import by_size, cell_series, legend_inches, line_legend
 from analysis.figures.style import figure_style, new_figure
 from analysis.load import Cell, Study
 from swallow_exp.artefact.files import read_json
@@ -55,7 +55,7 @@ def _has_untrained_text(study: Study, run_id: str) -> bool:
 def loss_figure(study: Study, progress: Progress = TOKENS) -> Figure | None:
     """One line a run; None when no run has logged what is drawn."""
     cells = study.cells if progress == TOKENS else tuple(per_byte_cells(study))
-    labels = [cell.label for cell in cells]
+    labels = [cell.label for cell in by_size(cells)]
     rows = study.curves[study.curves["cell"].isin(labels) & study.curves[progress.column].notna()]
     if rows.empty:
         return None

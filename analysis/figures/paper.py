@@ -15,7 +15,7 @@ Reads  the study, its claims and items.  Writes  <report>/figures/figure*.{svg,p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ from analysis.figures.tasks import scored_measures
 from analysis.load import Contrast, Measure, Study
 from analysis.wording import listing
 from swallow_exp.artefact.paths import ReportPaths
+from swallow_exp.artefact.progress import track
 from swallow_exp.record.contrast import group_of
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ class Planned:
         return f"Figure {self.number}: {self.words}" + ("" if self.progress == TOKENS else f", at {self.progress.same}")
 
 
-def draw_paper_figures(study: Study, claims: Sequence[Claim], paths: ReportPaths, *, seed: int) -> list[PageFigure]:
-    """Draw and save those of Figures 1 to 11 that the records can fill."""
+def draw_paper_figures(
+    study: Study, claims: Sequence[Claim], paths: ReportPaths, *, seed: int, names: Collection[str] | None = None
+) -> list[PageFigure]:
+    """Draw and save those of Figures 1 to 11 that the records can fill; names: only these."""
     given, drawn = Given(study, claims, seed), []
-    for planned in _plan(study):
-        sketch = None if planned.why else planned.draw(given, planned.progress)
+    wanted = [planned for planned in planned_figures(study) if not planned.why and (names is None or planned.name in names)]
+    for planned in track(wanted, "figures", len(wanted)):
+        sketch = planned.draw(given, planned.progress)
         if sketch is not None:
             caption = " ".join(part for part in (sketch.caption, font_words(_texts(sketch.figure))) if part)
             svg = save_figure(sketch.figure, planned.name, paths)
@@ -87,7 +91,7 @@ def draw_paper_figures(study: Study, claims: Sequence[Claim], paths: ReportPaths
 
 def absent_paper_figures(study: Study) -> list[tuple[str, str]]:
     """Name of every figure that the records cannot fill, and why."""
-    return [(planned.name, planned.why) for planned in _plan(study) if planned.why]
+    return [(planned.name, planned.why) for planned in planned_figures(study) if planned.why]
 
 
 def _texts(figure: Figure) -> list[str]:
@@ -96,7 +100,7 @@ def _texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 
 
-def _plan(study: Study) -> list[Planned]:
+def planned_figures(study: Study) -> list[Planned]:
     """All figures in the paper's order, with the variants on the other axes where they say something of their own."""
     progresses = (TOKENS, BYTES, FLOPS) if has_two_vocabularies(study) else (TOKENS,)
     scores = [*_score_figures(study), *_vocabulary_figures(study)]

@@ -121,7 +121,7 @@ def averages_sketch(
     study = given.study
     named = {label for contrast in contrasts for label in (contrast.cell, contrast.baseline_cell)}
     cells = [cell for cell in study.cells if every_cell or cell.label in named]
-    drawn = curves_figure(study, cells, panels, progress, seed=given.seed)
+    drawn = curves_figure(study, cells, panels, contrasts, progress, seed=given.seed)
     if drawn is None:
         return None
     caption = _joined(
@@ -129,6 +129,7 @@ def averages_sketch(
         averaged_in_words(study, cells, drawn),
         OWN_TOKEN_0 if contrasts else "",
         equal_in_words(drawn, contrasts, progress),
+        "Upright line: as far as both cells of a comparison have come." if contrasts and progress != TOKENS else "",
         BANDS,
         profile_words([m for panel in panels for m in panel.measures if m.profile == "paper"]),
     )

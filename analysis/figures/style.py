@@ -28,7 +28,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 Dashes = tuple[int, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
 Style = tuple[str, str, Dashes]  # colour, marker, dashes
-HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||")
+HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||", "\\\\\\\\\\", "+++++", "ooooo")
 WIDTH_INCHES = 7.2
 JAPANESE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic")
 

@@ -99,7 +99,7 @@ def with_fair_summaries(study: Study, measures: Sequence[Measure]) -> list[Measu
 def row_name(measure: Measure, measures: Sequence[Measure]) -> str:
     """Short name of a measure; its profile is added where a task has several."""
     name = short_name(measure.task)
-    return f"{name}, {PROFILE_WORDS[measure.profile]}" if sum(m.task == measure.task for m in measures) > 1 else name
+    return f"{name} ({PROFILE_WORDS[measure.profile]})" if sum(m.task == measure.task for m in measures) > 1 else name
 
 
 def profile_words(measures: Sequence[Measure]) -> str:
