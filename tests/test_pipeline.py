@@ -177,10 +177,10 @@ def test_status_plan_why_and_show(world: World) -> None:
 def test_publish_sends_every_row_offline_once(world: World) -> None:
     pytest.importorskip("wandb")
     run = world.cells()["base none"]
-    events = [row for row in read_events(run.events) if row["kind"] in ("train", "evaluation")]
+    events = [row for row in read_events(run.events) if row["kind"] in ("train", "evaluation") or "bytes" in row]
     sent = world.run("publish", run.run_id)
     assert sent.returncode == 0, sent.stderr
-    assert f"{len(events)} rows sent (offline)" in sent.stdout
+    assert f"{len(events)} rows sent (wandb offline)" in sent.stdout
     assert "0 rows sent" in world.run("publish", run.run_id).stdout
 
 

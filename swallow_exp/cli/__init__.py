@@ -34,7 +34,7 @@ swallow: what does this choice do to a continually pre-trained language model?
     swallow plan [+sweep=NAME]            what a grid (or one run) will take: tokens, FLOPs, GPU-hours, GiB, disk, days, price
     swallow status [NAME]                 runs x checkpoints x tasks, how long still, what went wrong, from files
     swallow evaluate RUN|MODEL [suite=NAME]   checkpoints without results (--follow: as they appear), or any Hugging Face model
-    swallow publish RUN|NAME              send the outbox to W&B (offline by default); safe to repeat
+    swallow publish RUN|NAME [--mode online]   send the outbox to W&B (offline by default); safe to repeat (--sink trackio, --rows-only)
     swallow dashboard open NAME|RUN       its curves in the browser, from files on this machine: no account (--port N, --no-open)
     swallow dashboard push NAME           the W&B workspace and report of a sweep (--project P --entity E); again: the same ones change
     swallow report NAME                   tables, figures, claims, one self-contained page

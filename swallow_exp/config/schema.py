@@ -247,8 +247,8 @@ class TrackingConfig:
     wandb_project: str = "swallow_exp"
     wandb_entity: str | None = None
     artifacts: bool = True  # with the rows: where checkpoints lie, and the results of evaluations with their items
-    publish_every_seconds: float | None = None  # while the run trains; null = when it has ended
     items_table: bool = True  # with the rows: up to 200 items of each task, those that changed sides first
+    publish_every_seconds: float | None = None  # while the run trains; null = when it has ended
     log_every_steps: int = 10
     log_line_seconds: float = 30.0  # a line on stderr this often where there is no terminal for a bar
 

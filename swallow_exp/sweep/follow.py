@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, RequestError, SwallowError
@@ -86,7 +87,7 @@ def publish_runs(
             say(f"{run_id}: not started, nothing to publish")
             continue
         try:
-            tracking = Config.of(read_config(run)).tracking
+            tracking = tracking_of(run)
             place = destination_of(tracking, mode, sink=sink, project=project)
             rows = launch_publication(
                 out,
@@ -103,6 +104,12 @@ def publish_runs(
             continue
         print(f"{run_id}: {rows} rows sent ({sink} {mode})")
     return code
+
+
+def tracking_of(run: RunPaths) -> TrackingConfig:
+    """A run's own tracking.*; what its version did not have yet has its default. Raises RequestError without a readable config."""
+    known = {one.name for one in fields(TrackingConfig)}
+    return TrackingConfig(**{name: value for name, value in read_config(run)["tracking"].items() if name in known})
 
 
 def destination_of(tracking: TrackingConfig, mode: str, *, sink: str = "wandb", project: str | None = None) -> Destination:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class WandbLog:
     summary: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)  # exact name -> step metric
     globs: list[str] = field(default_factory=list)
+    num_artifacts: int = 0
     preempting: bool = False
     exit_code: int | None = None  # None: never closed
 
@@ -90,6 +92,8 @@ def read_wandb_log(path: Path) -> WandbLog:
     for payload in payloads(path.read_bytes()):
         record = Record.FromString(payload)
         kind = record.WhichOneof("record_type")
+        log.preempting |= kind == "preempting"
+        log.num_artifacts += kind == "artifact"
         if kind == "run":
             log.run = _facts(record.run)
             for key, value in _items(record.run.config.update):
@@ -107,14 +111,12 @@ def read_wandb_log(path: Path) -> WandbLog:
             log.globs.append(record.metric.glob_name)
         elif kind == "metric":
             log.metrics[record.metric.name] = record.metric.step_metric
-        elif kind == "preempting":
-            log.preempting = True
         elif kind == "exit":
             log.exit_code = record.exit.exit_code
     return log
 
 
 def read_fragments(folder: Path) -> list[WandbLog]:
-    """All offline runs directly under `folder`, in the order of their first step."""
+    """All offline runs directly under `folder`, in the order of their first step; those without rows last."""
     logs = [read_wandb_log(path) for path in folder.glob("offline-run-*/run-*.wandb")]
-    return sorted(logs, key=lambda log: log.rows[0][0])
+    return sorted(logs, key=lambda log: log.rows[0][0] if log.rows else sys.maxsize)
