@@ -3,6 +3,7 @@
 (1) sweep      sweeps/<name>.json                  -> question, expectation, factors that vary, baseline, runs
 (2) metrics    outbox of every run                 -> the names the publisher sends: training, scores, health
 (3) claims     reports/<name>/claims.json          -> verdicts and relative changes with their intervals; absent before `swallow report`
+(4) answers    health of the last evaluations      -> majority shares and worries, as `swallow status` has them
 
 Reads  <out>/{sweeps, runs, reports}.  Writes  nothing.
 Source  paper 5.1, 5.2 (learning curves and relative change by choice).
@@ -10,7 +11,7 @@ Source  paper 5.1, 5.2 (learning curves and relative change by choice).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import ReportPaths, RunPaths, sweep_file
 from swallow_exp.artefact.progress import track
-from swallow_exp.record.store import read_sweep, sweeps_of
+from swallow_exp.record.health import last_checkpoint, worries_of
+from swallow_exp.record.store import read_health, read_sweep, sweeps_of
 from swallow_exp.track.rows import PROGRESS, STEP_METRIC, metric_names, read_metric_rows
 
 CURVES = ("train/loss",)
@@ -27,6 +29,7 @@ CURVES = ("train/loss",)
 RUN_HEALTH = (
     "train/grad_norm", "train/skipped_updates", "train/tokens_per_second", "train/mfu", "train/data_wait_share", "train/peak_memory_bytes",
 )  # fmt: skip
+HALF = 0.5  # assumed: from this share of one answer on, a reader wants to see it; a worry it is from record/health.LIMITS on
 VERDICT_ORDER = ("improved", "degraded", "equivalent", "inconclusive", "not compared")
 
 
@@ -47,6 +50,16 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Health of one task's answers at the last evaluated checkpoint of a run. majority_share: of the most frequent answer, 0..1."""
+
+    run: str
+    task: str
+    majority_share: float | None
+    worries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Board:
     """Everything a dashboard of one sweep is made from. factors: what its runs differ in, in the sweep's order."""
 
@@ -59,6 +72,7 @@ class Board:
     baseline_run_id: str | None
     metrics: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
+    answers: tuple[Answers, ...] = ()
     shared_run_ids: tuple[str, ...] = ()  # runs that another sweep has as well
 
     @property
@@ -103,6 +117,7 @@ def read_board(out: Path, name: str) -> Board:
         baseline_run_id=_baseline(sweep, rows_of),
         metrics=tuple(sorted({metric for names in rows_of.values() for metric in names})),
         claims=read_claims(out, name),
+        answers=tuple(_answers(out, name, rows_of)),
         shared_run_ids=tuple(run_id for run_id in rows_of if len(sweeps_of(out, run_id)) > 1),
     )
 
@@ -157,6 +172,27 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
     ends = {key: tuple(value) if (value := entry.get(key)) else None for key in ("difference_interval", "relative_interval")}
     plain = {key: entry.get(key) for key in ("score", "baseline_score", "difference", "relative_change")}
     return Claim(str(entry["contrast"]), str(entry["measure"]), str(entry["verdict"]), str(entry.get("unit", "")), **plain, **ends)  # type: ignore[arg-type]
+
+
+def _answers(out: Path, name: str, run_ids: Iterable[str]) -> Iterator[Answers]:
+    for run_id in run_ids:
+        run = shown_name(out, name, run_id)
+        for record in last_checkpoint(list(read_health(out, run_id))):
+            worries = tuple(f"{worry.words} ({worry.share:.0%})" for worry in worries_of(record))
+            yield Answers(run, record.task, record.health.get("majority_share"), worries)
+
+
+def answers_markdown(answers: Sequence[Answers]) -> str:
+    """What to know of the answers behind the scores: those that are half or more the same, and every worry."""
+    told = [one for one in answers if one.worries or (one.majority_share or 0) >= HALF]
+    if not told:
+        return f"Answers at the last checkpoints: nothing to know of {len(answers)} results; none is half or more one answer."
+    lines = [_cells(["run", "task", "majority share", "to know"]), _cells([":--", ":--", "--:", ":--"])]
+    lines += [
+        _cells([one.run, one.task, "-" if one.majority_share is None else f"{one.majority_share:.0%}", ", ".join(one.worries) or "-"])
+        for one in told
+    ]
+    return f"Answers at the last checkpoints, {len(told)} of {len(answers)} results to look at:\n\n" + "\n".join(lines)
 
 
 def verdict_sentences(claims: Sequence[Claim]) -> list[str]:

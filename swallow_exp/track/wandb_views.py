@@ -11,6 +11,7 @@ Reads/Writes  the project on the server.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of
-from swallow_exp.track.dashboard import Board, changes_markdown, verdict_sentences
+from swallow_exp.track.dashboard import Board, answers_markdown, changes_markdown, verdict_sentences
 from swallow_exp.track.rows import STEP_METRIC, axis_key
 from swallow_exp.track.wandb_sink import import_wandb
 
@@ -148,7 +149,7 @@ class _Builder:
         else:
             blocks.append(wr.P(WITHOUT_CLAIMS.format(name=board.name)))
         for title, panels in self.sections(with_changes=False):
-            grid = wr.PanelGrid(runsets=[self.runset()], panels=[_placed(wr, panel, i) for i, panel in enumerate(panels)])
+            grid = wr.PanelGrid(runsets=[self.runset()], panels=_arranged(wr, panels))
             blocks += [wr.H1(title), grid]
         return wr.Report(
             project=self.project,
@@ -177,8 +178,11 @@ class _Builder:
             text = told if board.claims else WITHOUT_CLAIMS.format(name=board.name)
             yield "Relative change", [wr.MarkdownPanel(markdown=text, layout=wr.Layout(w=24, h=12))]
         yield "What differs between runs", [wr.RunComparer(diff_only=True, layout=wr.Layout(w=24, h=12))]
-        if board.health:
-            yield "Health", [self.line(metric) for metric in board.health]
+        health = [self.line(metric) for metric in board.health]
+        if board.answers:
+            health.append(wr.MarkdownPanel(markdown=answers_markdown(board.answers), layout=wr.Layout(w=24, h=12)))
+        if health:
+            yield "Health", health
 
     def line(self, metric: str, factor: str | None = None) -> Any:
         """One metric over trained tokens: every run, or the mean of each level of `factor` with the range of its runs."""
@@ -253,8 +257,13 @@ class _Builder:
         )
 
 
-def _placed(wr: Any, panel: Any, number: int) -> Any:
-    """Three panels a row, in a report's grid of 24 columns; a wide panel stays as it is."""
-    if panel.layout.w < 24:
+def _arranged(wr: Any, panels: list[Any]) -> list[Any]:
+    """The same panels in a report's grid of 24 columns: three a row, wide ones in rows of their own, below."""
+    wide = [panel for panel in panels if panel.layout.w == 24]
+    small = [panel for panel in panels if panel.layout.w != 24]
+    for number, panel in enumerate(small):
         panel.layout = wr.Layout(x=8 * (number % 3), y=6 * (number // 3), w=8, h=6)
-    return panel
+    below = 6 * math.ceil(len(small) / 3)
+    for number, panel in enumerate(wide):
+        panel.layout = wr.Layout(x=0, y=below + 12 * number, w=24, h=12)
+    return [*small, *wide]

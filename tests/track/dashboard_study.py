@@ -10,6 +10,7 @@ from swallow_exp.artefact.paths import ReportPaths, RunPaths, sweep_file
 from swallow_exp.record.events import append_events
 from swallow_exp.record.identity import IDENTITY_GROUPS
 from swallow_exp.record.status import write_status
+from swallow_exp.record.store import RESULT_NAME
 
 NAME = "pairs"
 LEVELS = ("none", "ntp_mixed", "ntp_two_staged")
@@ -87,3 +88,13 @@ def write_claims(out: Path, name: str = NAME) -> None:
          "difference_interval": [-0.1, 0.3], "relative_change": None, "relative_interval": None, "contrast": "ntp_two_staged vs none"},
     ]  # fmt: skip
     write_json_atomic(ReportPaths.of(out, name).claims, {"name": name, "claims": [{**base, **claim} for claim in claims]})
+
+
+def write_answers(out: Path, level: str, majority_share: float) -> None:
+    """The result of one task at the last checkpoint, with the health of its answers."""
+    metric = {"metric": "f1", "profile": "both", "aggregate": "mean", "higher_is_better": True, "score": 40.0, "num_items": 150}
+    about = {"task": "qa", "suite": "mini", "task_version": "1", "num_fewshot": 0, "prompt_digest": "p", "checkpoint_digest": "c"}
+    health = {"truncated": 0, "majority_share": majority_share, "num_predicted": 3}
+    write_json_atomic(
+        RunPaths.of(out, run_id(level)).evaluation(ROWS * STEP_TOKENS, "qa") / RESULT_NAME, {**about, "metrics": [metric], "health": health}
+    )

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_claims, write_study, write_sweep
+from dashboard_study import EVALUATIONS, LEVELS, NAME, run_id, write_answers, write_claims, write_study, write_sweep
 from wandb_server import FakeWandbServer, Fault
 from wandb_views import REPORT, WORKSPACE, ViewStore
 
@@ -19,7 +19,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths, pushed_dashboard, sweep_file
 from swallow_exp.record.events import append_events
-from swallow_exp.track.dashboard import changes_markdown, read_board, read_claims, shown_name, verdict_sentences
+from swallow_exp.track.dashboard import answers_markdown, changes_markdown, read_board, read_claims, shown_name, verdict_sentences
 from swallow_exp.track.rows import metric_names, read_metric_rows
 from swallow_exp.track.wandb_views import _Builder
 
@@ -33,6 +33,8 @@ def out(tmp_path: Path) -> Path:
     root = tmp_path / "out"
     write_study(root)
     write_claims(root)
+    write_answers(root, "none", 0.3)
+    write_answers(root, "ntp_mixed", 0.96)
     return root
 
 
@@ -58,6 +60,15 @@ def test_claims_become_sentences_and_a_table_with_intervals(out: Path) -> None:
     assert len(table) == 2 + 3 and len({line.count("|") for line in table}) == 1
     assert table[2] == "| ntp_mixed vs none | wmt_en_ja | improved | 40 | 50 | +10 points [+5, +15] | +25% [+12, +39] |"
     assert table[4].endswith("| +0.1 points [-0.1, +0.3] | - |")
+
+
+def test_answers_that_are_mostly_one_are_told(out: Path) -> None:
+    board = read_board(out, NAME)
+    assert [(one.run, one.task, one.majority_share) for one in board.answers] == [("none", "qa", 0.3), ("ntp_mixed", "qa", 0.96)]
+    table = answers_markdown(board.answers).splitlines()
+    assert table[0] == "Answers at the last checkpoints, 1 of 2 results to look at:"
+    assert table[4:] == ["| ntp_mixed | qa | 96% | one answer to everything (96%) |"]
+    assert "nothing to know of 1 results" in answers_markdown(board.answers[:1])
 
 
 def test_without_a_report_there_are_no_claims(tmp_path: Path) -> None:
@@ -149,6 +160,7 @@ def assert_workspace(workspace: Any, published: set[str]) -> None:
     sections = {section["name"]: [panel["config"] for panel in section["panels"]] for section in saved}
     assert list(sections) == SECTIONS
     assert {config["metrics"][0] for panels in sections.values() for config in panels if "metrics" in config} <= published
+    assert "| ntp_mixed | qa | 96% |" in sections["Health"].pop()["value"]
     for config in (config for title in LINES for config in sections[title]):
         assert (config["xAxis"], config["smoothingType"]) == ("trained_tokens", "none")
     grouped = sections["Learning curves by parallel"]
@@ -168,6 +180,7 @@ def assert_report(report: Any) -> None:
     assert len(grids) == len(SECTIONS) - 1  # the relative change is text here
     assert all(grid["runSets"][0]["filters"]["filters"] == [GROUP] for grid in grids)
     panels = [panel for grid in grids for panel in grid["panelBankSectionConfig"]["panels"]]
+    assert "| ntp_mixed | qa | 96% |" in panels[-1]["config"]["value"]
     lines = [panel["config"] for panel in panels if panel["viewType"] == "Run History Line Plot"]
     assert {name for config in lines for name in config["metrics"]} >= {"train/loss", *EVALUATIONS, "train/grad_norm"}
     assert {(config["xAxis"], config["smoothingType"]) for config in lines} == {("trained_tokens", "none")}
