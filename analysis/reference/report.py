@@ -66,6 +66,8 @@ def render_page(statements: Sequence[Statement], figure: PageFigure, tables: Seq
 
 
 EXTRA_STYLE = """
+body>header,body>main,body>footer{max-width:66rem;margin-left:auto;margin-right:auto;padding-left:1.25rem;padding-right:1.25rem}
+.note.after{margin-top:.8rem}
 table.statements td,table.statements th{text-align:left;white-space:normal;vertical-align:top}
 table.statements th:first-child{min-width:6.5rem}
 table.statements td:last-child{white-space:nowrap}
