@@ -163,7 +163,7 @@ def band_intervals(scores_units: Sequence[FloatArray | None], aggregate: str, *,
     return intervals
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _weights(num_units: int, num_resamples: int, seed: int) -> FloatArray:
     """How often each unit is drawn, for every resample: (B, m). The last few are kept; 1,000 resamples of 1,000 units are 8 MB."""
     rng = np.random.default_rng([seed, num_units])
