@@ -13,10 +13,10 @@ Reads   <out>/sweeps, <out>/runs.  Writes  nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.frames import curves_frame, runs_frame, scores_frame
 from analysis.items import ItemReader
@@ -28,6 +28,8 @@ from swallow_exp.record.store import read_absent, read_curve, read_overlap, read
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, order=True)
@@ -180,9 +182,10 @@ def load_study(out: Path, name: str) -> Study:
     """Read sweep `name`. Raises RequestError when the sweep is unknown or nothing has been evaluated."""
     sweep = read_sweep(out, name)
     if sweep is None:
-        known = sorted(p.stem for p in sweep_file(out, name).parent.glob("*.json"))
+        path = sweep_file(out, name)
+        known = sorted(p.stem for p in path.parent.glob("*.json"))
         raise RequestError(
-            f"no sweep file {sweep_file(out, name)}",
+            f"{path} is there, but is no expanded sweep" if path.exists() else f"no sweep file {path}",
             expected=f"one of the sweeps there: {', '.join(known)}" if known else "at least one expanded sweep there (there is none)",
             remedy=f"run `swallow train -m +sweep={name}` first, or give another --out",
         )
@@ -191,6 +194,8 @@ def load_study(out: Path, name: str) -> Study:
     results = {run_id: read_run_results(out, run_id) for run_id in run_ids}
     records, contradictions = usable_records([record for run_id in run_ids for record in results[run_id].evaluations])
     broken = [Problem(run_id, tokens, task, reason) for run_id in run_ids for tokens, task, reason in results[run_id].broken]
+    curves = _read_each(read_curve, out, run_ids, "events.jsonl", broken)
+    overlap = _read_each(read_overlap, out, run_ids, "overlap.json", broken)
     if not records:
         unusable = f" that can be used ({broken[0] if broken else contradictions[0]})" if broken or contradictions else ""
         raise RequestError(
@@ -214,13 +219,26 @@ def load_study(out: Path, name: str) -> Study:
         records=records,
         runs=runs,
         scores=scores_frame(records, cells),
-        curves=curves_frame([row for run_id in run_ids for row in read_curve(out, run_id)], cells),
+        curves=curves_frame(curves, cells),
         missing=(*_missing_of(cells, runs, records, measures, (*broken, *contradictions)), *_absent_tasks(out, cells)),
         measures=measures,
         health=tuple(record for run_id in run_ids for record in results[run_id].health),
-        overlap=tuple(record for run_id in run_ids for record in read_overlap(out, run_id)),
+        overlap=tuple(overlap),
         broken=(*broken, *contradictions),
     )
+
+
+def _read_each(
+    read: Callable[[Path, str], Iterable[Row]], out: Path, run_ids: Sequence[str], what: str, broken: list[Problem]
+) -> list[Row]:
+    """The rows of every run; a run whose file has rows of another shape has none, and is named."""
+    rows: list[Row] = []
+    for run_id in run_ids:
+        try:
+            rows += list(read(out, run_id))
+        except (KeyError, TypeError, ValueError) as error:
+            broken.append(Problem(run_id, 0, what, f"it cannot be used ({error!r})"))
+    return rows
 
 
 def _key(choices: Mapping[str, Any], label: str) -> tuple[Any, ...]:

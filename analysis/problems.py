@@ -19,12 +19,13 @@ from swallow_exp.artefact.paths import ReportPaths
 from swallow_exp.record.aggregate import NUM_STATISTICS, score_of_items
 from swallow_exp.record.schema import EvaluationRecord, ItemStatistics
 
+RUN_FILES = ("events.jsonl", "overlap.json")
 ROUNDING = 1e-6  # relative: a score written with fewer digits than it was computed with is no contradiction
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong. task: the folder of the result, or the task; empty when it concerns the run."""
+    """One thing that is wrong. task: the folder of the result, or the task; the name of a file when it concerns the whole run."""
 
     run_id: str
     trained_tokens: int
@@ -32,8 +33,14 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        """`run at 2,000,000 tokens, task: reason`."""
-        return f"{self.run_id} at {self.trained_tokens:,} tokens, {self.task}: {self.reason}"
+        """`run at 2,000,000 tokens, task: reason`; no tokens where it concerns the whole run."""
+        at = "" if self.of_run else f" at {self.trained_tokens:,} tokens"
+        return f"{self.run_id}{at}, {self.task}: {self.reason}"
+
+    @property
+    def of_run(self) -> bool:
+        """A file of the run, not a result."""
+        return self.task in RUN_FILES
 
 
 def reported_problems(report: ReportPaths) -> tuple[Problem, ...]:

@@ -15,7 +15,7 @@ from analysis.items import ItemReader
 from analysis.load import Measure, load_study
 from analysis.summary import summary_text
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.paths import RunPaths, sweep_file
 
 TASKS = ("mini_choice", "mini_en_ja")
 
@@ -175,6 +175,19 @@ def test_the_report_is_built_all_the_same_and_the_exit_code_is_one(out: Path, ca
     document = json.loads((out / "reports/parallel/claims.json").read_text(encoding="utf-8"))
     assert [problem["task"] for problem in document["problems"]] == ["mini_en_ja", "mini_choice"]
     assert document["method"]["equivalence_margins"]["points"] == 1.0
+
+
+def test_files_of_a_run_with_rows_of_another_shape_are_named(out: Path) -> None:
+    run = RunPaths.of(out, "mixed-s0")
+    with run.events.open("a", encoding="utf-8") as handle:
+        handle.write('{"kind": "train", "trained_tokens": 7}\n')
+    run.overlap.write_text('{"mini_choice": {"task": "mini_choice"}}', encoding="utf-8")
+    study = load_study(out, "parallel")
+    assert [str(problem).partition(": ")[0] for problem in study.problems] == ["mixed-s0, events.jsonl", "mixed-s0, overlap.json"]
+    assert set(study.curves["run_id"]) == {"none-s0"} and study.overlap == ()
+    sweep_file(out, "parallel").write_text("{", encoding="utf-8")
+    with pytest.raises(RequestError, match="is no expanded sweep"):
+        load_study(out, "parallel")
 
 
 def test_nothing_but_broken_results_is_a_wrong_request_that_names_one(tmp_path: Path) -> None:
