@@ -14,7 +14,7 @@ Source  paper Appendix D.3, D.4 (TFLOPS per GPU, FLOPs of a training)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -89,7 +89,7 @@ def stretches_of(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Mapping[st
             yield row, (float(flops) - start) / (float(rate) * TERA)
 
 
-def _num_devices(train: list[Mapping[str, Any]], stretches: list[tuple[Mapping[str, Any], float]]) -> int | None:
+def _num_devices(train: Sequence[Mapping[str, Any]], stretches: Sequence[tuple[Mapping[str, Any], float]]) -> int | None:
     """Device-seconds / seconds, where seconds are tokens / tokens per second: the median over the stretches at the end."""
     before = {id(row): previous for previous, row in pairwise(train)}
     counts = []
