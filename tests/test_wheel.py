@@ -34,7 +34,7 @@ def test_every_level_and_question_travels(wheel: Path) -> None:
     for top in ("conf", "sweeps"):
         for path in (REPOSITORY / top).rglob("*.yaml"):
             assert f"swallow_exp/_{path.relative_to(REPOSITORY)}" in inside
-    assert "analysis/report.py" in inside
+    assert {"analysis/report.py", "analysis/page/page.css", "analysis/page/page.js"} <= inside
     assert not any(name.startswith(("tests/", "conf/", "sweeps/", "benchmarks/")) for name in inside)
 
 

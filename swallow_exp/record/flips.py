@@ -41,24 +41,27 @@ def find_flips(out: Path, record: EvaluationRecord, baseline: EvaluationRecord) 
 
     Raises ValueError for metrics without a score per item (corpus BLEU, bits per byte), FileNotFoundError when items are gone.
     """
+    import pyarrow as pa
+
     if record.aggregate != "mean" or baseline.aggregate != "mean":
         raise ValueError(f"{record.metric} has no score per item")
-    mine, theirs = _items_by_id(out, record), _items_by_id(out, baseline)
+    (mine, scores), (theirs, baseline_scores) = _items_of(out, record), _items_of(out, baseline)
+    place = {item_id: row for row, item_id in enumerate(theirs["item_id"].to_pylist())}
+    pairs = [(row, place[item_id]) for row, item_id in enumerate(mine["item_id"].to_pylist()) if item_id in place]
+    moved = [(row, other) for row, other in pairs if (scores[row] >= HALF) != (baseline_scores[other] >= HALF)]
+    here, there = (table.take(pa.array(rows, pa.int64())).to_pylist() for table, rows in zip((mine, theirs), _sides(moved), strict=True))
     won: list[Flip] = []
     lost: list[Flip] = []
-    for item_id, item in mine.items():
-        other = theirs.get(item_id)
-        if other is None or (item["score"] >= HALF) == (other["score"] >= HALF):
-            continue
+    for (row, other), item, before in zip(moved, here, there, strict=True):
         flip = Flip(
-            item_id=item_id,
-            won=item["score"] >= HALF,
-            prompt=item["prompt"],
-            reference=item["reference"],
-            baseline_prediction=other["prediction"],
-            prediction=item["prediction"],
-            baseline_score=other["score"],
-            score=item["score"],
+            item_id=item["item_id"],
+            won=scores[row] >= HALF,
+            prompt=item["prompt"] or "",
+            reference=item["reference"] or "",
+            baseline_prediction=before["prediction"] or "",
+            prediction=item["prediction"] or "",
+            baseline_score=baseline_scores[other],
+            score=scores[row],
         )
         (won if flip.won else lost).append(flip)
     for side in (won, lost):
@@ -67,10 +70,15 @@ def find_flips(out: Path, record: EvaluationRecord, baseline: EvaluationRecord) 
         yield from (side[position] for side in (won, lost) if position < len(side))
 
 
-def _items_by_id(out: Path, record: EvaluationRecord) -> dict[str, dict[str, Any]]:
+def _sides(pairs: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def _items_of(out: Path, record: EvaluationRecord) -> tuple[Any, list[float]]:
+    """The table of texts (an Arrow table: only the rows that are needed become Python), and every item's score in its order."""
     import pyarrow.parquet as pq
 
     path = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task) / ITEMS_NAME
     column = statistics_column(record.metric, record.profile)
-    table = pq.read_table(path, columns=["item_id", *TEXT_COLUMNS, column]).to_pylist()
-    return {row["item_id"]: {"score": float(row[column][0]), **{name: row[name] or "" for name in TEXT_COLUMNS}} for row in table}
+    table = pq.read_table(path, columns=["item_id", *TEXT_COLUMNS, column])
+    return table.drop_columns([column]), [float(statistics[0]) for statistics in table[column].to_pylist()]

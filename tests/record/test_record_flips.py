@@ -49,3 +49,8 @@ def test_corpus_metrics_have_no_flips(tmp_path: Path) -> None:
     record = write(tmp_path, "ours", {"a": 1.0})
     with pytest.raises(ValueError, match="no score per item"):
         next(find_flips(tmp_path, replace(record, aggregate="bleu"), record))
+
+
+def test_equal_answers_have_no_flips(tmp_path: Path) -> None:
+    baseline, record = write(tmp_path, "base", {"a": 0.0, "b": 1.0}), write(tmp_path, "ours", {"b": 0.5, "c": 1.0})
+    assert list(find_flips(tmp_path, record, baseline)) == []
