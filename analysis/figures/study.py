@@ -39,7 +39,7 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
     panels = panels_of(claims)
     if not panels:
         return None
-    compared = {claim.contrast for claim in claims if claim.difference is not None}
+    compared = {claim.contrast for claim in claims if claim.difference_interval is not None}
     looks = contrast_series(study, [contrast for contrast in study.contrasts if contrast.label in compared])
     row = ROW_INCHES * len(looks) + ROW_GAP_INCHES
     heights = [row * len(panel.measures) for panel in panels]
