@@ -174,10 +174,18 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
                 axes = figure.add_subplot(grid[index, column])
                 mine = [claim for claim in claims if language_of(claim.task) == language]
                 draw_panel(axes, panel, mine, shown, bars=True, row_inches=row_inches, num_rows=tallest[index])
-                axes.set_title(language if panel.title == SCORES else f"{language}: {panel.title.lower()}")
+                axes.set_title(_title(language, panel, first=panel is panels[language][0]))
                 axes.set_xlabel(panel.axis.removesuffix("; axis of its own").removesuffix(", higher is better"))
         bar_legend(figure, list(shown.values()))
     return figure
+
+
+def _title(language: str, panel: Panel, *, first: bool) -> str:
+    """The language above its column, what is special about a panel above that panel: two columns leave room for few words."""
+    if panel.title == SCORES:
+        return language
+    words = "very large changes" if panel.title == LARGE else panel.title.lower()
+    return f"{language}: {words}" if first else words.capitalize()
 
 
 def changes_legend(figure: Figure, looks: Sequence[Series]) -> None:

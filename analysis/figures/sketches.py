@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OWN_TOKEN_0 = "With another vocabulary, token 0 is the base model with the untrained rows of the added subwords."
+FIRST_STEPS = "The first steps may lie above the top."
 BANDS = "Bands: 95% over the items of every averaged task, not paired."
 
 
@@ -149,12 +150,14 @@ def loss_sketch(given: Given, *, progress: Progress) -> Sketch | None:
     study = given.study
     figure = loss_figure(study, progress)
     if progress == TOKENS:
-        words = "Losses per token are comparable only between cells with the same vocabulary and data."
+        words = f"Losses per token are comparable only between cells with the same vocabulary and data. {FIRST_STEPS}"
         return (
             Sketch(figure, f"Training loss per token against trained tokens, one smoothed line a run. {words}", words) if figure else None
         )
     left = [cell.label for cell in study.cells if cell not in per_byte_cells(study)]
-    words = f"Training loss in bits per byte of text against {progress.label}: comparable between vocabularies, not between data."
+    words = (
+        f"Training loss in bits per byte of text against {progress.label}: comparable between vocabularies, not between data. {FIRST_STEPS}"
+    )
     missing = f"Left out, as some of what they read is not trained on or not logged: {listing(left)}." if left else ""
     return Sketch(figure, f"{words} One smoothed line a run.", _joined(words, missing)) if figure else None
 
