@@ -140,11 +140,17 @@ def score_interval(
 
 
 def band_intervals(scores_units: Sequence[FloatArray | None], aggregate: str, *, num_resamples: int, seed: int) -> list[Interval]:
-    """95% interval of each of several scores over its units, [(m, k)]; (nan, nan) where there are none.
+    """95% interval of each of several scores over its units, [(m, k)]; (nan, nan) where there are none."""
+    drawn = band_scores(scores_units, aggregate, num_resamples=num_resamples, seed=seed)
+    return [(float("nan"), float("nan")) if scores_B is None else percentile_interval(scores_B) for scores_B in drawn]
+
+
+def band_scores(scores_units: Sequence[FloatArray | None], aggregate: str, *, num_resamples: int, seed: int) -> list[FloatArray | None]:
+    """Resampled values (B,) of each of several scores over its units, [(m, k)]; None where there are none.
 
     Unlike score_interval, all scores over as many units share one set of draws: fast for the hundreds of points of learning curves.
     """
-    intervals = [(float("nan"), float("nan"))] * len(scores_units)
+    drawn: list[FloatArray | None] = [None] * len(scores_units)
     together: dict[int, list[int]] = {}
     for i, units_MK in enumerate(scores_units):
         if units_MK is None:
@@ -154,13 +160,13 @@ def band_intervals(scores_units: Sequence[FloatArray | None], aggregate: str, *,
             together.setdefault(len(units_MK), []).append(i)
             continue
         sums_BK = multinomial_sums(*distinct, num_resamples, np.random.default_rng([seed, len(units_MK)]))
-        intervals[i] = percentile_interval(score_of_sums(sums_BK, aggregate))
+        drawn[i] = score_of_sums(sums_BK, aggregate)
     for num_units, group in together.items():
         sides = [side for i in group if (side := scores_units[i]) is not None]
         stacked_BC = _weights(num_units, num_resamples, seed) @ np.concatenate(sides, axis=1)
         for i, sums_BK in zip(group, np.split(stacked_BC, len(group), axis=1), strict=True):
-            intervals[i] = percentile_interval(score_of_sums(sums_BK, aggregate))
-    return intervals
+            drawn[i] = score_of_sums(sums_BK, aggregate)
+    return drawn
 
 
 @lru_cache(maxsize=2)

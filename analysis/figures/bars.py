@@ -52,7 +52,7 @@ def change_of(claim: Claim, in_points: bool) -> tuple[float, Interval] | None:
 
 def panels_of(claims: Sequence[Claim]) -> list[Panel]:
     """Split the compared measures into panels with one honest axis each."""
-    compared = [claim for claim in claims if claim.difference is not None]
+    compared = [claim for claim in claims if claim.difference_interval is not None]
     order = list(dict.fromkeys(claim.measure for claim in compared))
     ratio = {claim.measure for claim in compared if claim.unit != "points"}
     floor = {claim.measure for claim in compared if claim.at_floor}
@@ -159,7 +159,7 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
         return None
     columns = [language for language in (JAPANESE, ENGLISH) if panels[language]]
     tallest = [max(len(panel.measures) for panel in row.values()) for row in rows]
-    drawn = {c.contrast for c in claims if c.difference is not None}
+    drawn = {c.contrast for c in claims if c.difference_interval is not None}
     shown = {label: look for label, look in looks.items() if label in drawn}
     legend = legend_inches([look.label for look in shown.values()]) + 0.25
     free = MOST_INCHES - legend - PANEL_INCHES * len(rows) - ROW_GAP_INCHES * sum(tallest)
@@ -174,10 +174,18 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
                 axes = figure.add_subplot(grid[index, column])
                 mine = [claim for claim in claims if language_of(claim.task) == language]
                 draw_panel(axes, panel, mine, shown, bars=True, row_inches=row_inches, num_rows=tallest[index])
-                axes.set_title(language if panel.title == SCORES else f"{language}: {panel.title.lower()}")
+                axes.set_title(_title(language, panel, first=panel is panels[language][0]))
                 axes.set_xlabel(panel.axis.removesuffix("; axis of its own").removesuffix(", higher is better"))
         bar_legend(figure, list(shown.values()))
     return figure
+
+
+def _title(language: str, panel: Panel, *, first: bool) -> str:
+    """The language above its column, what is special about a panel above that panel: two columns leave room for few words."""
+    if panel.title == SCORES:
+        return language
+    words = "very large changes" if panel.title == LARGE else panel.title.lower()
+    return f"{language}: {words}" if first else words.capitalize()
 
 
 def changes_legend(figure: Figure, looks: Sequence[Series]) -> None:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, percentile_interval, resampled_sums
+from analysis.claims.bootstrap import Interval, band_scores, percentile_interval
 from analysis.claims.compare import SAME_TOKENS, pooled
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import Series
 from analysis.load import Cell, Contrast, Measure, Study
-from swallow_exp.record.aggregate import score_of_sums
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,22 +53,17 @@ def curve_of(study: Study, cell: Cell, measures: Sequence[Measure], *, seed: int
     Only results of the test that most checkpoints of all cells were asked count: others (a part of the items, other prompts) are no
     points of it. Checkpoints of several seeds are one point when they are within 5% of the same tokens.
     """
-    usual = {m: usual_test(record for record in study.records if Measure.of(record) == m) for m in measures}
+    usual = {m: usual_test(study.records_of(m)) for m in measures}
     marks: dict[str, list[int]] = {}
     for run_id in cell.run_ids:
         have = study.checkpoints_of(run_id)
         marks[run_id] = [t for t in have if all((r := study.record_of(run_id, t, m)) and test_of(r) == usual[m] for m in measures)]
-    points: list[tuple[float, float, float, float]] = []
-    for position, group in enumerate(_together(marks)):
-        places = [place for run_id, t in group if (place := reached(study, run_id, t, progress)) is not None]
-        if len(places) < len(group):
-            continue
-        records = [[r for run_id, t in group if (r := study.record_of(run_id, t, m)) is not None] for m in measures]
-        key = f"{cell.label}|{'+'.join(map(str, measures))}|{position}"
-        score, low, high = _average(study, records, np.random.default_rng([seed, zlib.crc32(key.encode())]))
-        points.append((sum(places) / len(places), score, low, high))
-    columns = zip(*points, strict=True) if points else ((), (), (), ())
-    return Curve(cell.label, *columns)
+    groups = [(group, [reached(study, run_id, t, progress) for run_id, t in group]) for group in _together(marks)]
+    known = [(group, [place for place in places if place is not None]) for group, places in groups if None not in places]
+    points = [[[r for run_id, t in group if (r := study.record_of(run_id, t, m)) is not None] for m in measures] for group, _ in known]
+    scores, bands = _averages(study, points, measures, seed)
+    where = tuple(sum(places) / len(places) for _, places in known)
+    return Curve(cell.label, where, tuple(scores), tuple(low for low, _ in bands), tuple(high for _, high in bands))
 
 
 def _together(marks: Mapping[str, Sequence[int]]) -> list[list[tuple[str, int]]]:
@@ -84,22 +78,34 @@ def _together(marks: Mapping[str, Sequence[int]]) -> list[list[tuple[str, int]]]
     return groups
 
 
-def _average(study: Study, records: Sequence[Sequence[EvaluationRecord]], rng: np.random.Generator) -> tuple[float, float, float]:
-    """Mean of measures (each a record a seed) and its interval over items; NaN ends when some items are gone."""
-    scores, resamples = [], []
-    for of_measure in records:
-        over_items = pooled(study, of_measure)
-        if over_items is None:
-            scores.append(sum(record.score for record in of_measure) / len(of_measure))
-            continue
-        scores.append(over_items.score)
-        sums_BK = resampled_sums(over_items.units_MK, BAND_RESAMPLES, rng)
-        resamples.append(score_of_sums(sums_BK, of_measure[0].aggregate))
-    score = sum(scores) / len(scores)
-    if len(resamples) < len(records):
-        return score, float("nan"), float("nan")
-    average_B: FloatArray = np.mean(resamples, axis=0)
-    return (score, *percentile_interval(average_B))
+def _averages(
+    study: Study, points: Sequence[Sequence[Sequence[EvaluationRecord]]], measures: Sequence[Measure], seed: int
+) -> tuple[list[float], list[Interval]]:
+    """Mean of the measures at every point and its interval over items; NaN ends where some items are gone.
+
+    points: of each point, of each measure, one record a seed of the cell.
+    """
+    over_items = [[pooled(study, records) for records in point] for point in points]
+    resampled = [
+        band_scores(
+            [found.units_MK if (found := of_point[j]) else None for of_point in over_items],
+            measure.aggregate,
+            num_resamples=BAND_RESAMPLES,
+            seed=zlib.crc32(f"{seed}|{measure}".encode()),  # tasks are independent, whatever the number of their items
+        )
+        for j, measure in enumerate(measures)
+    ]
+    scores, bands = [], []
+    for i, point in enumerate(points):
+        of_measures = [
+            found.score if found else sum(r.score for r in records) / len(records)
+            for found, records in zip(over_items[i], point, strict=True)
+        ]
+        scores.append(sum(of_measures) / len(of_measures))
+        present = [drawn_B for of_measure in resampled if (drawn_B := of_measure[i]) is not None]
+        whole = len(present) == len(measures)
+        bands.append(percentile_interval(np.mean(present, axis=0)) if whole else (float("nan"), float("nan")))
+    return scores, bands
 
 
 def shared_measures(study: Study, cells: Sequence[Cell], measures: Sequence[Measure]) -> list[Measure]:

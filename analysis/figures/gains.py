@@ -3,7 +3,7 @@
 (1) place      where both sides have been: their last checkpoints, or the largest number of bytes (FLOPs) both have reached
 (2) side       the checkpoint within 5% of the place; between two checkpoints the item statistics are mixed, as on a straight line
 (3) compare    paired bootstrap over the items of both sides (seeds summed item by item)                     -> Claim
-(4) adjust     Holm over the comparisons of the figure; the verdict follows the adjusted p                    -> Claim
+(4) judge      over the comparisons of the figure, as the contrasts of the sweep over those of the report     -> Claim
 
 A mixed side has an interval over its items like any other; that the curve is straight between two checkpoints is assumed, so such a
 claim has the note BETWEEN and a dotted interval. Beyond the last checkpoint nothing is made up: the comparison is absent.
@@ -13,15 +13,16 @@ Reads  items of evaluations.  Writes  nothing.  Source  paper Figures 1 and 4
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis.claims.adjust import holm_adjusted
 from analysis.claims.asked import test_of, usual_test
 from analysis.claims.bootstrap import FloatArray, paired_bootstrap
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, SIGNIFICANCE, Claim, clusters_of, summed
+from analysis.claims.claim import MARGINS
+from analysis.claims.compare import INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, Claim, clusters_of, summed
+from analysis.claims.judge import judge
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import SIZE
 from analysis.figures.tasks import row_name
@@ -35,7 +36,9 @@ BETWEEN = "a side that is between two of its checkpoints, on a straight line bet
 Side = list[tuple[float, EvaluationRecord]]  # checkpoints and their shares, which sum to 1
 
 
-def training_claims(study: Study, measures: Sequence[Measure], *, seed: int, progress: Progress = TOKENS) -> list[Claim]:
+def training_claims(
+    study: Study, measures: Sequence[Measure], *, seed: int, progress: Progress = TOKENS, margins: Mapping[str, float] = MARGINS
+) -> tuple[Claim, ...]:
     """Every cell against its own token 0. With BYTES or FLOPS: at the largest place that every cell of its size has reached."""
     results = Results(study, progress)
     claims = []
@@ -45,10 +48,18 @@ def training_claims(study: Study, measures: Sequence[Measure], *, seed: int, pro
             pairs = [(end, start) for end, start in sides if end and start]
             blank = _blank(cell.label, "training", ("trained", "token 0"), (cell.label, cell.label), measure, measures)
             claims.append(_compared(study, blank, measure, pairs, seed))
-    return _with_verdicts(claims)
+    return judge(study, claims, margins)
 
 
-def equal_claims(study: Study, contrasts: Sequence[Contrast], measures: Sequence[Measure], *, seed: int, progress: Progress) -> list[Claim]:
+def equal_claims(
+    study: Study,
+    contrasts: Sequence[Contrast],
+    measures: Sequence[Measure],
+    *,
+    seed: int,
+    progress: Progress,
+    margins: Mapping[str, float] = MARGINS,
+) -> tuple[Claim, ...]:
     """Every contrast at the largest place both cells have reached."""
     results = Results(study, progress)
     claims = []
@@ -61,7 +72,7 @@ def equal_claims(study: Study, contrasts: Sequence[Contrast], measures: Sequence
             levels, cells = (contrast.level, contrast.baseline_level), (contrast.cell, contrast.baseline_cell)
             blank = _blank(contrast.label, contrast.factor, levels, cells, measure, measures)
             claims.append(_compared(study, blank, measure, pairs, seed))
-    return _with_verdicts(claims)
+    return judge(study, claims, margins)
 
 
 def _one_factor(study: Study, contrast: Contrast, pair: tuple[str, str]) -> bool:
@@ -101,7 +112,7 @@ class Results:
     def placed(self, run_id: str, measure: Measure) -> list[tuple[float, EvaluationRecord]]:
         """(place, result) of one measure along a run, ascending: results asked as usual whose place is known."""
         if (run_id, measure) not in self._placed:
-            usual = usual_test(record for record in self.study.records if Measure.of(record) == measure)
+            usual = usual_test(self.study.records_of(measure))
             found = (self.study.record_of(run_id, t, measure) for t in self.study.checkpoints_of(run_id))
             records = [record for record in found if record is not None and test_of(record) == usual]
             places = [(reached(self.study, run_id, record.trained_tokens, self.progress), record) for record in records]
@@ -169,10 +180,11 @@ def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tupl
     return replace(
         blank,
         verdict=INCONCLUSIVE,
-        run_ids=tuple(pair[0][-1][1].run_id for pair in pairs),
-        baseline_run_ids=tuple(pair[1][-1][1].run_id for pair in pairs),
+        run_ids=tuple(first[-1][1].run_id for first, _ in pairs),
+        baseline_run_ids=tuple(other[-1][1].run_id for _, other in pairs),
         num_items=len(ids),
         num_units=result.num_units,
+        num_differing_units=result.num_differing_units,
         score=result.score,
         baseline_score=result.baseline_score,
         difference=result.difference,
@@ -187,18 +199,3 @@ def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tupl
 def _rows_of(item_ids: Sequence[str], statistics: FloatArray, ids: Sequence[str]) -> FloatArray:
     index = {item_id: row for row, item_id in enumerate(item_ids)}
     return statistics[[index[item_id] for item_id in ids]]
-
-
-def _with_verdicts(claims: Sequence[Claim]) -> list[Claim]:
-    """Holm's adjustment over these claims, and the same words as for the contrasts of the sweep."""
-    adjusted = holm_adjusted({str(i): claim.p for i, claim in enumerate(claims) if claim.p is not None})
-    decided = []
-    for index, claim in enumerate(claims):
-        p_holm = adjusted.get(str(index))
-        if p_holm is None or claim.difference is None:
-            decided.append(claim)
-            continue
-        better = IMPROVED if (claim.difference > 0) == claim.higher_is_better else DEGRADED
-        told = p_holm < SIGNIFICANCE and claim.difference != 0 and not claim.both_at_floor
-        decided.append(replace(claim, p_holm=p_holm, verdict=better if told else INCONCLUSIVE))
-    return decided

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from analysis.figures.axes import TOKENS
 from analysis.figures.gains import Results
 from analysis.figures.series import by_size
-from analysis.figures.style import INK, MUTED, PAPER, SERIES, WIDTH_INCHES, figure_style, new_figure
+from analysis.figures.style import INK, MUTED, PAPER, SERIES, TITLE_LETTERS, WIDTH_INCHES, figure_style, new_figure, wrapped
 from analysis.figures.tasks import JOINT_FIRST, scored_measures
 from analysis.load import Measure, Study
 
@@ -91,15 +91,15 @@ def joint_figure(joints: Sequence[Joint]) -> Figure | None:
     rows = -(-len(shown) // most)
     columns = -(-len(shown) // rows)
     with figure_style():
-        figure = new_figure((min(WIDTH_INCHES / columns, 3.4) + 0.25) * rows)
+        figure = new_figure((min(WIDTH_INCHES / columns, 3.4) + 0.45) * rows)
         for index, joint in enumerate(shown):
             axes = figure.add_subplot(rows, columns, index + 1)
-            _draw_joint(axes, joint)
+            _draw_joint(axes, joint, TITLE_LETTERS * COLUMNS // max(COLUMNS, columns))
             axes.set_ylabel("after training" if index % columns == 0 else "")
     return figure
 
 
-def _draw_joint(axes: Axes, joint: Joint) -> None:
+def _draw_joint(axes: Axes, joint: Joint, letters: int) -> None:
     bins, places = len(joint.counts), (np.arange(len(joint.counts)) + 0.5) / len(joint.counts)
     _draw_squares(axes, joint.counts)
     if bins > 2:
@@ -121,7 +121,7 @@ def _draw_joint(axes: Axes, joint: Joint) -> None:
     n = joint.num_items
     told = f"better {joint.better / n:.0%}, worse {joint.worse / n:.0%} of {n:,}"
     axes.text(0, 1.24, told, transform=axes.transAxes, fontsize=7, color=INK)
-    axes.set_title(joint.cell, fontsize=8.5, y=1.34, pad=0)
+    axes.set_title(wrapped(joint.cell, letters), fontsize=8.5, y=1.34, pad=0)
 
 
 def _draw_squares(axes: Axes, counts: Counts) -> None:

@@ -5,10 +5,11 @@ Reads  the study, its claims and items.  Writes  nothing (analysis.figures.paper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from analysis.claims.claim import MARGINS
 from analysis.claims.compare import EQUIVALENT, INCONCLUSIVE, Claim
 from analysis.figures.averages import Averaged, averaged_in_words, curves_figure, ends_in_words, equal_in_words
 from analysis.figures.axes import TOKENS, Progress, has_two_vocabularies
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OWN_TOKEN_0 = "With another vocabulary, token 0 is the base model with the untrained rows of the added subwords."
+FIRST_STEPS = "The first steps may lie above the top."
 BANDS = "Bands: 95% over the items of every averaged task, not paired."
 
 
@@ -46,6 +48,11 @@ class Given:
     claims: Sequence[Claim]
     seed: int
 
+    @property
+    def margins(self) -> Mapping[str, float]:
+        """Margins of equivalence, as the report's claims were judged."""
+        return {c.unit: c.equivalence_margin for c in self.claims if c.equivalence_margin is not None} or MARGINS
+
 
 def _told(labels: Sequence[str], claims: Sequence[Claim]) -> str:
     return " ".join(summary(label, [claim for claim in claims if claim.contrast == label]) for label in labels)
@@ -55,16 +62,18 @@ def _reading(claims: Sequence[Claim]) -> str:
     """How to read the bars, as far as these claims need it."""
     parts = ["Bars and markers are relative changes, lines their paired 95% intervals. Filled: improved or degraded after adjustment"]
     parts += ["; hollow: inconclusive"] if any(c.verdict == INCONCLUSIVE for c in claims) else []
-    parts += ["; half filled with ≈: equivalent"] if any(c.verdict == EQUIVALENT for c in claims) else []
-    parts += [". Baselines at the floor: differences in points"] if any(c.at_floor for c in claims) else []
+    parts += ["; half filled with ≈: equivalent within the margin"] if any(c.verdict == EQUIVALENT for c in claims) else []
+    parts += [". Baselines at the floor: differences in points"] if any(c.at_floor and c.difference_interval for c in claims) else []
     parts += [f". Dotted: {BETWEEN}"] if any(BETWEEN in c.notes for c in claims) else []
+    lost = sum(c.difference is not None and c.difference_interval is None for c in claims)
+    parts += [f". Not drawn: {lost} change{'s' * (lost > 1)} without an interval, as items are gone"] if lost else []
     return "".join(parts) + "."
 
 
 def training_sketch(given: Given, *, progress: Progress) -> Sketch | None:
     """Figure 1: every cell against its own token 0."""
     study, measures = given.study, scored_measures(given.study)
-    claims = training_claims(study, measures, seed=given.seed, progress=progress)
+    claims = training_claims(study, measures, seed=given.seed, progress=progress, margins=given.margins)
     looks = cell_series(study)
     figure = language_figure(claims, {cell.label: looks[cell.label] for cell in by_size(study.cells)})
     where = "its last checkpoint" if progress == TOKENS else f"{progress.same}, as far as every cell of its size has come,"
@@ -86,7 +95,7 @@ def contrasts_sketch(given: Given, *, contrasts: Sequence[Contrast], progress: P
         claims = [replace(c, measure=names[c.task, c.metric, c.profile]) for c in mine]
         adjusted = "Adjusted over all comparisons of the report (Holm)."
     else:
-        claims = equal_claims(study, contrasts, measures, seed=given.seed, progress=progress)
+        claims = list(equal_claims(study, contrasts, measures, seed=given.seed, progress=progress, margins=given.margins))
         adjusted = f"Adjusted over the comparisons of this figure (Holm); {RESAMPLES:,} resamples."
     sizes = {cell.label: index for index, cell in enumerate(by_size(study.cells))}
     ordered = sorted(contrasts, key=lambda contrast: sizes[contrast.cell])
@@ -141,12 +150,14 @@ def loss_sketch(given: Given, *, progress: Progress) -> Sketch | None:
     study = given.study
     figure = loss_figure(study, progress)
     if progress == TOKENS:
-        words = "Losses per token are comparable only between cells with the same vocabulary and data."
+        words = f"Losses per token are comparable only between cells with the same vocabulary and data. {FIRST_STEPS}"
         return (
             Sketch(figure, f"Training loss per token against trained tokens, one smoothed line a run. {words}", words) if figure else None
         )
     left = [cell.label for cell in study.cells if cell not in per_byte_cells(study)]
-    words = f"Training loss in bits per byte of text against {progress.label}: comparable between vocabularies, not between data."
+    words = (
+        f"Training loss in bits per byte of text against {progress.label}: comparable between vocabularies, not between data. {FIRST_STEPS}"
+    )
     missing = f"Left out, as some of what they read is not trained on or not logged: {listing(left)}." if left else ""
     return Sketch(figure, f"{words} One smoothed line a run.", _joined(words, missing)) if figure else None
 

@@ -11,7 +11,6 @@ Reads  nothing but the study and its claims.  Writes  nothing (style.save_figure
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from analysis.figures.bars import PANEL_INCHES, ROW_GAP_INCHES, ROW_INCHES, chan
 from analysis.figures.curves import curve_of, draw_curve, no_magnifying_glass
 from analysis.figures.loss import loss_figure, smoothed
 from analysis.figures.series import cell_series, contrast_series, legend_inches, line_legend
-from analysis.figures.style import figure_style, new_figure
+from analysis.figures.style import figure_style, new_figure, wrapped
 from analysis.load import Study
 from swallow_exp.artefact.progress import track
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["changes_figure", "learning_figure", "loss_figure", "panels_of", "smoothed"]
 
 SMALL_MULTIPLE_COLUMNS = 3
-TITLE_LETTERS = 26
 
 
 def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
@@ -39,7 +37,7 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
     panels = panels_of(claims)
     if not panels:
         return None
-    compared = {claim.contrast for claim in claims if claim.difference is not None}
+    compared = {claim.contrast for claim in claims if claim.difference_interval is not None}
     looks = contrast_series(study, [contrast for contrast in study.contrasts if contrast.label in compared])
     row = ROW_INCHES * len(looks) + ROW_GAP_INCHES
     heights = [row * len(panel.measures) for panel in panels]
@@ -50,16 +48,6 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
             draw_panel(figure.add_subplot(grid[index]), panel, claims, looks)
         changes_legend(figure, list(looks.values()))
     return figure
-
-
-def wrapped(label: str) -> str:
-    """A label in lines that fit above a small panel, broken after underscores and spaces."""
-    lines = [""]
-    for part in re.findall(r"[^_ ]+[_ ]?", label):
-        if len(lines[-1]) + len(part) > TITLE_LETTERS and lines[-1]:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(line.strip() for line in lines)
 
 
 def learning_figure(study: Study, *, seed: int) -> Figure:

@@ -8,6 +8,7 @@ Reads  the fonts of the machine.  Writes  svg, pdf and png of a figure.
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,7 @@ DASHES: tuple[Dashes, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5
 Style = tuple[str, str, Dashes]  # colour, marker, dashes
 HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||", "\\\\\\\\\\", "+++++", "ooooo")
 WIDTH_INCHES = 7.2
+TITLE_LETTERS = 26  # in a line above one of three panels
 JAPANESE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic")
 
 
@@ -123,6 +125,16 @@ def font_words(texts: Iterable[str]) -> str:
     if families:
         return f"Japanese letters: {families[0]}."
     return f"No Japanese font is installed, so Japanese letters are boxes (any of {', '.join(JAPANESE_FONTS)} will do)."
+
+
+def wrapped(label: str, letters: int = TITLE_LETTERS) -> str:
+    """A label in lines that fit above a small panel, broken after underscores and spaces."""
+    lines = [""]
+    for part in re.findall(r"[^_ ]+[_ ]?", label):
+        if len(lines[-1]) + len(part) > letters and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 def fix_layout(figure: Figure) -> None:
