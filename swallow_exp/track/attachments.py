@@ -25,6 +25,7 @@ from swallow_exp.record.store import ITEMS_NAME, RESULT_NAME, read_evaluations, 
 from swallow_exp.track.sinks import Artifact, ItemTable
 
 MAX_ITEMS = 200  # of a task; all of them are in items.parquet
+TABLE_PREFIX = "items/"
 COLUMNS = ["item_id", "changed", "prompt", "reference", "prediction", "prediction_at_start"]
 WON, LOST, SAME = "won", "lost", ""
 Row = list[str | float | bool | None]
@@ -86,7 +87,7 @@ def tables_of(run: RunPaths) -> list[ItemTable]:
         behind = [newest, *([start] if start is not None else [])]
         fingerprint = digest_of([sha256_file(_folder(run, record) / RESULT_NAME) for record in behind])[:16]
         load = partial(_load, run, newest, start)
-        tables.append(ItemTable(key=f"items/{task}", fingerprint=fingerprint, name=f"items/{task}", load=load))
+        tables.append(ItemTable(key=TABLE_PREFIX + task, fingerprint=fingerprint, name=TABLE_PREFIX + task, load=load))
     return tables
 
 

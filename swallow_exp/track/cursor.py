@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, remove_folder, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.track.attachments import TABLE_PREFIX
 from swallow_exp.track.rows import MetricRow
 from swallow_exp.track.sinks import FINISHED, Artifact, Destination, ItemTable, Sent, Target
 
@@ -71,6 +72,11 @@ class Cursor:
         known = self.entry.get("artifacts", {})
         return [one for one in wanted if known.get(one.key) != one.fingerprint]
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether tables of items were sent there."""
+        return any(key.startswith(TABLE_PREFIX) for key in self.entry.get("artifacts", {}))
+
     def refuse_other_outbox(self, digest: str) -> None:
         """Raise RequestError when the outbox is not the one that was published before."""
         if self.entry.get("outbox_digest", digest) != digest:
@@ -88,7 +94,8 @@ class Cursor:
                 self._move(work, listed[work.name])
             remove_folder(work)
         for data in self._data.glob(f"{WORK_PREFIX}*"):
-            if data.name not in listed:
+            # of a killed publisher, or of a fragment that was removed after it had been synced
+            if data.name not in listed or not (self.folder / listed[data.name]["folder"]).exists():
                 remove_folder(data)
 
     @property

@@ -102,7 +102,10 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
     settled = 0 if sink.ASK_EACH_TIME else cursor.settled_up_to(in_fragments)
     new = [row for row in selection.rows if row.sequence >= settled]
     artifacts = cursor.unsent(artifacts_of(paths) if wanted.artifacts and sink.TAKES_ARTIFACTS else [])
-    tables = cursor.unsent(tables_of(paths) if wanted.items_table and sink.TAKES_ARTIFACTS else [])
+    # the summary of a fragment replaces that of the one before, tables included
+    again = in_fragments and cursor.has_tables
+    every_table = tables_of(paths) if sink.TAKES_ARTIFACTS and (wanted.items_table or again) else []
+    tables = cursor.unsent(every_table)
     if not (new or artifacts or tables or cursor.state != state):
         cursor.commit_nothing()
         return 0
@@ -119,7 +122,7 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
         metrics=tuple(metric_names(rows)),
         summary=summary,
         artifacts=tuple(artifacts),
-        tables=tuple(tables),
+        tables=tuple(every_table if in_fragments else tables),
         keep=cursor.data_folder(work) if in_fragments else None,
         **_about(paths, identity, group),
     )

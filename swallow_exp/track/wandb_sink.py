@@ -11,16 +11,16 @@ Reads/Writes  only the working folder it is given (wandb's own files).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.track.rows import STEP_METRIC, MetricRow
-from swallow_exp.track.sinks import FAILED, UNFINISHED, ItemTable, Sent, Target
+from swallow_exp.track.sinks import FAILED, UNFINISHED, Artifact, ItemTable, Sent, Target
 
 MODES = ("offline", "online")
 FRAGMENT_MODES = ("offline",)
@@ -66,8 +66,9 @@ def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
                 # commit at once: a row still pending would be written after the summary below
                 run.log(dict(row.values), step=row.sequence, commit=True)
                 num_rows += 1
-            run.summary.update({**target.summary, **{table.name: _table(wandb, table) for table in target.tables}})
-            arrived = _log_artifacts(wandb, run, target) | {table.key for table in target.tables}
+            tables = {table.name: loaded for table in target.tables if (loaded := _table(wandb, table)) is not None}
+            run.summary.update({**target.summary, **tables})
+            arrived = _log_artifacts(wandb, run, target) | {table.key for table in target.tables if table.name in tables}
         except BaseException:
             run.finish(exit_code=1)
             raise
@@ -87,37 +88,44 @@ def _finish(run: Any, target: Target) -> None:
 
 
 def _table(wandb: Any, table: ItemTable) -> Any:
-    columns, rows = table.load()
+    """None when its items cannot be read: rows do not depend on them, and the publisher says what did not arrive."""
+    try:
+        columns, rows = table.load()
+    except (OSError, KeyError, ValueError):
+        return None
     return wandb.Table(columns=columns, data=rows)
 
 
 def _log_artifacts(wandb: Any, run: Any, target: Target) -> set[str]:
     """Log every artifact; keys of those that arrived. Online that is what the server confirms: the client itself is silent."""
-    logged = []
+    logged = {}
     for one in target.artifacts:
-        artifact = wandb.Artifact(one.name, type=one.kind, metadata=dict(one.metadata))
-        for name, place in one.references.items():
-            # not read: weights are large; a checksum of places alone would be that of other weights there as well
-            artifact.add_reference(place.absolute().as_uri(), name=name, checksum=False)
-        if one.references:
-            with artifact.new_file(f"{one.kind}.json", encoding="utf-8") as file:
-                json.dump(dict(one.metadata), file, ensure_ascii=False)
-        for name, path in one.files.items():
-            artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)  # neither copied
-        logged.append((one, run.log_artifact(artifact, aliases=[one.alias])))
+        with contextlib.suppress(OSError, ValueError):  # a file that has gone meanwhile
+            logged[one.key] = run.log_artifact(_artifact(wandb, one), aliases=[one.alias])
     if target.destination.mode == "offline":
-        return {one.key for one, _ in logged}
+        return set(logged)
     arrived = set()
-    for one, artifact in logged:
-        try:
+    for key, artifact in logged.items():
+        with contextlib.suppress(wandb.Error, ValueError):  # too late, or refused: the publisher says so and sends it again
             artifact.wait(timeout=ARTIFACT_SECONDS)
-        except (wandb.Error, ValueError):  # too late, or refused
-            continue  # said by the publisher, sent again next time
-        arrived.add(one.key)
+            arrived.add(key)
     return arrived
 
 
-@contextmanager
+def _artifact(wandb: Any, one: Artifact) -> Any:
+    artifact = wandb.Artifact(one.name, type=one.kind, metadata=dict(one.metadata))
+    for name, place in one.references.items():
+        # not read: weights are large; a checksum of places alone would be that of other weights there as well
+        artifact.add_reference(place.absolute().as_uri(), name=name, checksum=False)
+    if not one.files:
+        with artifact.new_file(f"{one.kind}.json", encoding="utf-8") as file:
+            json.dump(dict(one.metadata), file, ensure_ascii=False)
+    for name, path in one.files.items():
+        artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)  # neither copied
+    return artifact
+
+
+@contextlib.contextmanager
 def _folders_inside(work: Path, keep: Path | None) -> Iterator[None]:
     """Keep wandb's files inside `work`, and what an offline run refers to in `keep`; the config folder (the login) stays the user's own."""
     inside = {"WANDB_DIR": work, "WANDB_CACHE_DIR": work / "cache", "WANDB_DATA_DIR": keep or work / "data"}

@@ -14,6 +14,7 @@ from outbox_events import evaluation_event, train_events
 from wandb_server import Call, FakeWandbServer, Fault
 
 from swallow_exp.artefact.errors import RunFailed
+from swallow_exp.artefact.files import remove_folder
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.events import append_events
 from swallow_exp.track import attachments
@@ -97,8 +98,17 @@ def test_offline_fragments_are_complete_after_sync(evaluated: RunPaths, server: 
     assert list((tmp_path / "home").rglob("*")) == []  # nothing is copied there
     fragments = [str(path) for path in evaluated.publication_folder("wandb-offline").iterdir()]
     assert len(fragments) == 1
+    append_events(evaluated.events, train_events(20, 22))
+    assert send(evaluated, OFFLINE) == 2
+    fragments = [str(path) for path in evaluated.publication_folder("wandb-offline").iterdir()]
     subprocess.run([WANDB, "sync", *fragments], check=True, capture_output=True, timeout=60)
     assert_server_has_everything_once(server, evaluated)
+    data = evaluated.publication_folder("wandb-offline-data")
+    assert len(list(data.iterdir())) == 2  # the second has the table anew: its summary replaces the first's
+    for fragment in fragments:
+        remove_folder(Path(fragment))
+    assert send(evaluated, OFFLINE) == 0
+    assert list(data.iterdir()) == []  # nothing refers to it any more
 
 
 def test_a_killed_publication_repeated_leaves_no_duplicates(evaluated: RunPaths, server: FakeWandbServer) -> None:
@@ -126,6 +136,14 @@ def test_an_artifact_that_is_refused_comes_again(evaluated: RunPaths, server: Fa
     server.faults.clear()
     assert send(evaluated) == 0
     assert_server_has_everything_once(server, evaluated)
+
+
+def test_rows_arrive_although_items_cannot_be_read(evaluated: RunPaths, server: FakeWandbServer) -> None:
+    (evaluated.evaluation(LAST, "mini_choice") / "items.parquet").write_bytes(b"torn")
+    with pytest.raises(RunFailed, match=r"22 rows of .* arrived, 1 artifacts did not \(items/mini_choice\); repeat the command"):
+        send(evaluated)
+    assert len(server.runs["ablation", evaluated.run_id].rows()) == 22
+    assert server.runs["ablation", evaluated.run_id].summary()["train/loss"] == 10.0 / 22
 
 
 def test_tables_are_capped_and_flips_come_first(evaluated: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:

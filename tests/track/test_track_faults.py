@@ -56,9 +56,9 @@ FAULTS = {
     "opening meets 500, 429 and a cut line": [first_calls("graphql", Fault(500), TOO_MANY, CUT)],
 }
 MANY = {
-    "500 six times": [first_calls("stream", *[Fault(500)] * 6)],
+    "500 four times": [first_calls("stream", *[Fault(500)] * 4)],
     "429 ten times": [first_calls("stream", *[TOO_MANY] * 10), first_calls("graphql", *[TOO_MANY] * 3)],
-    "a line that is cut eight times": [first_calls("stream", *[CUT] * 8), first_calls("graphql", CUT, CUT)],
+    "a line that is cut five times": [first_calls("stream", *[CUT] * 5), first_calls("graphql", CUT, CUT)],
     "uploads meet 503": [first_calls("upload", *[Fault(503)] * 4)],
 }
 
@@ -142,28 +142,32 @@ def test_a_live_publication_that_fails_says_so_once_and_goes_on(run: RunPaths, c
     assert capsys.readouterr().err == f"swallow: {run.run_id}: not published, training goes on: no network\n"
 
 
-def kill_at_random(run: RunPaths, destination: Destination, *, kills: int, seed: int) -> int:
-    """Start publishers and kill -9 each at a random moment, every other one with wandb's own process; rows come meanwhile."""
-    chance, worked = random.Random(seed), 0
+def kill_at_random(run: RunPaths, destination: Destination, *, kills: int, seed: int) -> None:
+    """Start publishers and kill -9 `kills` of them at random moments, every other one with wandb's own process; rows come meanwhile."""
+    chance, killed = random.Random(seed), 0
     started = time.monotonic()
     send(run, destination)
     whole = time.monotonic() - started  # what one publication takes here today
     words = [f"--sink={destination.sink}", f"--mode={destination.mode}", f"--project={destination.project}", "--timeout-seconds=300"]
     command = [sys.executable, "-m", "swallow_exp.track.worker", str(run.out), run.run_id, *words]
-    for number in range(kills):
+    for _ in range(5 * kills):
         last = read_metric_rows(run.events)[-1].sequence + 1
         append_events(run.events, train_events(last, last + 200))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(whole * chance.uniform(0.2, 1.1))
-        (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
-        worked += process.wait() == -signal.SIGKILL
-    return worked
+        time.sleep(whole * chance.uniform(0.3, 1.0))
+        (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+        else:
+            whole *= 0.8  # it had ended before
+        if killed == kills:
+            return
+    raise AssertionError(f"{killed} of {kills} publishers were killed at work")
 
 
 def check_kills_online(run: RunPaths, server: FakeWandbServer, *, kills: int, seed: int) -> None:
     append_events(run.events, train_events(0, 200))
-    worked = kill_at_random(run, ONLINE, kills=kills, seed=seed)
-    assert worked >= kills // 2
+    kill_at_random(run, ONLINE, kills=kills, seed=seed)
     send(run)
     assert_every_row_once_in_order(server, run)
     while send(run):  # until the server itself has said that nothing is missing
@@ -173,7 +177,7 @@ def check_kills_online(run: RunPaths, server: FakeWandbServer, *, kills: int, se
 
 def check_kills_offline(run: RunPaths, server: FakeWandbServer, *, kills: int, seed: int) -> None:
     append_events(run.events, train_events(0, 200))
-    assert kill_at_random(run, OFFLINE, kills=kills, seed=seed) >= kills // 2
+    kill_at_random(run, OFFLINE, kills=kills, seed=seed)
     send(run, OFFLINE)
     folders = sorted(str(path) for path in run.publication_folder("wandb-offline").iterdir())
     assert len(folders) >= 2 and all("offline-run-" in folder for folder in folders)
