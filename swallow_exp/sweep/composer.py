@@ -96,7 +96,7 @@ class CellComposer:
             typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(get_type_hints(Config)[group]), OmegaConf.create(text)))
         except (OmegaConfBaseException, YAMLError, ValueError, TypeError):
             return None
-        return typed, asdict(typed)  # type: ignore[call-overload]
+        return typed, asdict(typed)  # type: ignore[arg-type]
 
     def _stands_alone(self, choices: Mapping[str, str]) -> bool:
         groups = {key.partition(".")[0] for key in choices}
