@@ -28,7 +28,7 @@ swallow: what does this choice do to a continually pre-trained language model?
     swallow corpus|vocabulary|tokens|mixture [overrides]    build one artefact (train builds what is missing)
     swallow weights [overrides]           start weights: parameters, rows, vocabulary.init, norms of base and added rows
     swallow train [overrides]             one run: build, train, evaluate every checkpoint
-    swallow train -m [overrides]          a grid: vocabulary=base,ja_16k seed=0,1 or +sweep=NAME (a file of sweeps/)
+    swallow train -m [overrides]          a grid: vocabulary=base,ja_16k seed=0,1, or +sweep=NAME (a file of sweeps/; GROUP=a,b: its part)
                                            --launcher joblib|submitit_local|submitit_slurm: elsewhere; --plan-only: say what would be done
     swallow scripts +sweep=NAME --system slurm|pbs|uge --to DIR    the same as job scripts (--array; --template FILE: your site's own)
     swallow plan [+sweep=NAME]            what a grid (or one run) will take: tokens, FLOPs, GPU-hours, GiB, disk, days, price

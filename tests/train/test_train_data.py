@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_run import GLOBAL_BATCH, SEQUENCE_LENGTH, FakeSequence, FakeStream
 
-from swallow_exp.train.data import IGNORED, StepBatches
+from swallow_exp.config.schema import BudgetConfig
+from swallow_exp.train.data import IGNORED, StepBatches, mark_steps_of
 
 
 def batches(stream: FakeStream, rank: int, num_processes: int, start_step: int = 0) -> StepBatches:
@@ -54,3 +55,20 @@ def test_positions_come_with_their_rows() -> None:
     expected = np.stack([np.arange(SEQUENCE_LENGTH) % (position + 2) for position in range(GLOBAL_BATCH, 2 * GLOBAL_BATCH)])
     assert torch.equal(torch.cat([part for part in parts if part is not None]), torch.tensor(expected))
     assert batches(FakeStream(300), 0, 2)[1].positions_RT is None
+
+
+def test_marks_just_before_the_end_join_the_others() -> None:
+    class Steps:
+        """Steps of 100 tokens, 20 of them."""
+
+        def step_of_mark(self, mark_tokens: int) -> int:
+            return -(-mark_tokens // 100)
+
+        def mark_steps(self, every_tokens: int) -> dict[int, int]:
+            return {self.step_of_mark(mark): mark for mark in (*range(0, 2_000, every_tokens), 2_000)}
+
+    budget = BudgetConfig(name="b", tokens=2_000, checkpoint_every_tokens=900, final_checkpoints=3, final_checkpoint_every_tokens=100)
+    assert mark_steps_of(Steps(), budget) == {0: 0, 9: 900, 18: 1_800, 20: 2_000, 17: 1_700, 19: 1_900}  # type: ignore[arg-type]
+    assert budget.marks() == [0, 900, 1_700, 1_800, 1_900, 2_000]
+    budget.final_checkpoints = 0
+    assert list(mark_steps_of(Steps(), budget)) == [0, 9, 18, 20]  # type: ignore[arg-type]
