@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from analysis.claims.claim import MARGINS
 from analysis.claims.compare import NUM_RESAMPLES, Claim, compare_contrasts
 from analysis.claims.method import method_document
 from analysis.cost import cost_table, read_costs
 from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
 from analysis.figures.drawn import PageFigure
+from analysis.figures.gains import training_claims
 from analysis.figures.paper import absent_paper_figures, draw_paper_figures
 from analysis.figures.study import changes_figure, learning_figure, loss_figure
 from analysis.figures.style import save_figure
@@ -47,10 +49,12 @@ def build_report(
     paths = ReportPaths.of(out, name)
     claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed, margins=margin)
     method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
+    training = training_claims(study, study.measures, seed=seed, margins={**MARGINS, **(margin or {})})
     flips, unread = gather_flips(study, claims, paths)
     parts = Parts(
         tables=_tables(study, claims, seed),
-        figures=_draw(study, claims, paths, seed),
+        figures=_draw(study, claims, training, paths, seed),
+        training=training,
         health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
         costs=read_costs(study),
         flips=flips,
@@ -58,7 +62,7 @@ def build_report(
         problems=[str(problem) for problem in study.problems],
     )
     _write_tables(study, parts, paths)
-    write_json_atomic(paths.claims, claims_document(study, claims, method, margin))
+    write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
     write_text_atomic(paths.index, render_page(study, claims, method, parts))
     return paths.index
 
@@ -79,8 +83,10 @@ def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> None:
     write_text_atomic(paths.table("provenance", "csv"), provenance_csv(sourced))
 
 
-def claims_document(study: Study, claims: Sequence[Claim], method: Method, margin: Mapping[str, float] | None = None) -> dict[str, object]:
-    """claims.json: the method, what is missing or wrong, and every contrast on every measure."""
+def claims_document(
+    study: Study, claims: Sequence[Claim], training: Sequence[Claim], method: Method, margin: Mapping[str, float] | None = None
+) -> dict[str, object]:
+    """claims.json: the method, what is missing or wrong, every contrast on every measure, and every cell against its own token 0."""
     return {
         "name": study.name,
         "question": study.question,
@@ -90,10 +96,11 @@ def claims_document(study: Study, claims: Sequence[Claim], method: Method, margi
         "missing": [asdict(missing) for missing in study.missing],
         "problems": [asdict(problem) for problem in study.problems],
         "claims": [asdict(claim) for claim in claims],
+        "training": [asdict(claim) for claim in training],
     }
 
 
-def _draw(study: Study, claims: Sequence[Claim], paths: ReportPaths, seed: int) -> list[PageFigure]:
+def _draw(study: Study, claims: Sequence[Claim], training: Sequence[Claim], paths: ReportPaths, seed: int) -> list[PageFigure]:
     figures = []
     changes = changes_figure(study, claims)
     if changes is not None:
@@ -132,7 +139,7 @@ def _draw(study: Study, claims: Sequence[Claim], paths: ReportPaths, seed: int) 
             )
         )
     efficiency = draw_token_efficiency(study, paths, seed=seed)
-    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed)]
+    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed, training=training)]
 
 
 def _finals(study: Study) -> str:

@@ -75,10 +75,19 @@ class Planned:
 
 
 def draw_paper_figures(
-    study: Study, claims: Sequence[Claim], paths: ReportPaths, *, seed: int, names: Collection[str] | None = None
+    study: Study,
+    claims: Sequence[Claim],
+    paths: ReportPaths,
+    *,
+    seed: int,
+    names: Collection[str] | None = None,
+    training: Sequence[Claim] = (),
 ) -> list[PageFigure]:
-    """Draw and save those of Figures 1 to 11 that the records can fill; names: only these."""
-    given, drawn = Given(study, claims, seed), []
+    """Draw and save those of Figures 1 to 11 that the records can fill.
+
+    names: only these. training: cells against token 0, where they are judged already.
+    """
+    given, drawn = Given(study, claims, seed, training), []
     wanted = [planned for planned in planned_figures(study) if not planned.why and (names is None or planned.name in names)]
     for planned in track(wanted, "figures", len(wanted)):
         sketch = planned.draw(given, planned.progress)

@@ -47,6 +47,7 @@ class Given:
     study: Study
     claims: Sequence[Claim]
     seed: int
+    training: Sequence[Claim] = ()  # every cell against its own token 0, as the report judged it
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -73,12 +74,19 @@ def _reading(claims: Sequence[Claim]) -> str:
 def training_sketch(given: Given, *, progress: Progress) -> Sketch | None:
     """Figure 1: every cell against its own token 0."""
     study, measures = given.study, scored_measures(given.study)
-    claims = training_claims(study, measures, seed=given.seed, progress=progress, margins=given.margins)
+    if progress == TOKENS and given.training:
+        names = {(m.task, m.metric, m.profile): row_name(m, measures) for m in measures}
+        mine = [c for c in given.training if (c.task, c.metric, c.profile) in names]
+        claims: Sequence[Claim] = [replace(c, measure=names[c.task, c.metric, c.profile]) for c in mine]
+        family = "all comparisons of the report with token 0"
+    else:
+        claims = training_claims(study, measures, seed=given.seed, progress=progress, margins=given.margins)
+        family = "the comparisons of this figure"
     looks = cell_series(study)
     figure = language_figure(claims, {cell.label: looks[cell.label] for cell in by_size(study.cells)})
     where = "its last checkpoint" if progress == TOKENS else f"{progress.same}, as far as every cell of its size has come,"
     words = f"Every cell at {where} against its own token 0."
-    adjusted = f"Adjusted over the comparisons of this figure (Holm); {RESAMPLES:,} resamples."
+    adjusted = f"Adjusted over {family} (Holm); {RESAMPLES:,} resamples."
     caption = _joined(words, OWN_TOKEN_0 if has_two_vocabularies(study) else "", _reading(claims), adjusted, profile_words(measures))
     return Sketch(figure, f"{words} {_told([cell.label for cell in study.cells], claims)}", caption) if figure else None
 

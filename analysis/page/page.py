@@ -26,7 +26,7 @@ from analysis.page.assets import script, style
 from analysis.page.basis import Method, basis, run_facts, runs_table, sources_data
 from analysis.page.blocks import Section, figure_cards, folded, folded_table, number_sources, table_card
 from analysis.page.flips import flips_section
-from analysis.page.verdicts import findings
+from analysis.page.verdicts import findings, training_findings
 from analysis.tables.table import Table
 from analysis.wording import listing
 from swallow_exp.record.cost import RunCost
@@ -44,6 +44,7 @@ class Parts:
     costs: Sequence[RunCost] = ()
     flips: Sequence[FlipGroup] = ()
     absent: Sequence[tuple[str, str]] = ()  # (what the records do not fill, why)
+    training: Sequence[Claim] = ()  # every cell against its own token 0
     problems: Sequence[str] = ()  # records that contradict each other or cannot be read
 
 
@@ -55,6 +56,7 @@ def render_page(study: Study, claims: Sequence[Claim], method: Method, parts: Pa
     scores = [table for table in parts.tables if table.name in SCORES]
     sections = [
         Section("findings", "What was found", findings(study, claims) + folded("How to read the verdicts", _reading(method))),
+        Section("training", "What training itself did", training_findings(parts.training)),
         Section("figures", "Figures", figure_cards(parts.figures)),
         Section("scores", "Scores", "".join(table_card(t, numbers, columns=t.name == "comparison") for t in scores)),
         Section("flips", "Questions that changed sides", flips_section(parts.flips, numbers)),

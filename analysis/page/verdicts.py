@@ -23,11 +23,26 @@ FEW = 12  # so many sentences on a page need no fold
 def findings(study: Study, claims: Sequence[Claim]) -> str:
     """All contrasts, or that there is none."""
     if not study.contrasts:
-        return "<p>The sweep asks for no contrast, so there is nothing to compare: see the scores below.</p>"
-    cards = [_card(contrast.label, [claim for claim in claims if claim.contrast == contrast.label]) for contrast in study.contrasts]
+        return "<p>The sweep asks for no contrast between cells: see what training did to each of them, below.</p>"
+    return _one_seed(study) + _cards([contrast.label for contrast in study.contrasts], claims)
+
+
+def training_findings(training: Sequence[Claim]) -> str:
+    """Every cell against its own start; empty when no start was evaluated."""
+    compared = list(dict.fromkeys(claim.contrast for claim in training if claim.difference is not None))
+    if not compared:
+        return ""
+    return (
+        "<p>Each cell at its last checkpoint against its own weights at token 0, on the same items, adjusted (Holm) over the comparisons "
+        "of this section. A cell with added pieces starts from the base weights with new rows.</p>\n"
+    ) + _cards(compared, training)
+
+
+def _cards(labels: Sequence[str], claims: Sequence[Claim]) -> str:
+    cards = [_card(label, [claim for claim in claims if claim.contrast == label]) for label in labels]
     if len(claims) <= FEW:
         cards = [card.replace("<details>", "<details open>") for card in cards]
-    return _one_seed(study) + "".join(cards)
+    return "".join(cards)
 
 
 def _card(label: str, claims: Sequence[Claim]) -> str:
