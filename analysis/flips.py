@@ -64,7 +64,9 @@ def gather_flips(study: Study, claims: Sequence[Claim], paths: ReportPaths) -> t
             flips = list(find_flips(study.out, record, baseline))
         except (OSError, LookupError, TypeError, ValueError) as error:  # gone, or damaged in a way that only reading shows
             what = "are gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({' '.join(str(error).split())[:80]})"
-            unread.append(f"{comparison} on {label}: items of {' or '.join(dict.fromkeys((record.run_id, baseline.run_id)))} {what}")
+            both = tuple(dict.fromkeys((record.run_id, baseline.run_id)))
+            named = [run_id for run_id in both if run_id in str(error)] or both  # the error mostly has the path
+            unread.append(f"{comparison} on {label}: items of {' or '.join(named)} {what}")
             continue
         name = _file_name((comparison, label), {group.name for group in groups})
         beginning = shared_beginning([flip.prompt for flip in flips])

