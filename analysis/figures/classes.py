@@ -159,7 +159,7 @@ def inference_curves(study: Study, measures: Sequence[Measure], *, seed: int) ->
             for measure in measures:
                 draw_curve(axes, curves[cell.label][measure.task], looks[measure.task], band=0.06)
                 for tokens, score in flips_of_majority(study, cell, measure):
-                    axes.plot([tokens], [score], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8)
+                    axes.plot([tokens], [score], color=INK, marker="o", markersize=8, markerfacecolor="none", markeredgewidth=0.8)
             progress_axis(axes, TOKENS)
             axes.set_title(cell.label)
             axes.set_ylabel("score")

@@ -19,7 +19,7 @@ from analysis.figures.classes import Answers, answers_of, classes_figure, flips_
 from analysis.figures.paper import absent_paper_figures, draw_paper_figures, planned_figures
 from analysis.figures.series import cell_series, nth_series
 from analysis.figures.sketches import Given, Sketch
-from analysis.figures.style import PAPER, figure_style, font_families, font_words, new_figure
+from analysis.figures.style import GRID, INK, MUTED, PAPER, SERIES, figure_style, font_families, font_words, new_figure
 from analysis.load import Study, load_study
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.classes import ClassCounts
@@ -96,6 +96,20 @@ def test_no_two_series_look_alike_without_colour(sketches: dict[str, Sketch]) ->
             assert marks.count(("", "None")) == 2
             marks.remove(("", "None"))
         assert len(set(marks)) == len(marks), (name, marks)
+
+
+def test_every_colour_is_one_that_the_page_can_swap(sketches: dict[str, Sketch]) -> None:
+    """Any other colour would stay as it is in dark mode."""
+    from matplotlib.colors import to_hex, to_rgba
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    for name, sketch in sketches.items():
+        lines, boxes = sketch.figure.findobj(Line2D), sketch.figure.findobj(Rectangle)
+        colours = [c for line in lines for c in (line.get_color(), line.get_markerfacecolor(), line.get_markeredgecolor())]
+        colours += [c for box in boxes for c in (box.get_facecolor(), box.get_edgecolor())]
+        shown = {to_hex(c) for c in colours if to_rgba(c)[3] > 0}
+        assert shown <= {INK, MUTED, GRID, PAPER, *SERIES}, name
 
 
 def test_looks_stay_apart_for_many_series() -> None:
