@@ -67,9 +67,8 @@ def write_run(out: Path, run_id: str, state: str, templates: dict[str, str]) -> 
         CheckpointRecord(mark * 20 * 10**9, mark * 20 * 10**9, mark * 4_769, "export", "d" * 64, False, 0.0) for mark in range(MARKS)
     ]
     write_checkpoints(run, records)
-    write_json_atomic(
-        run.publication("wandb-online"), {"destinations": {"/p": {"next": ROWS // 2, "confirmed": ROWS // 2, "fragments": []}}}
-    )
+    cursor = {"next": ROWS // 2, "confirmed": ROWS // 2, "outbox_bytes": len(templates["events"]) // 2, "fragments": []}
+    write_json_atomic(run.publication("wandb-online"), {"destinations": {"/p": cursor}})
     for record in records:
         for task in range(TASKS):
             folder = run.evaluation(record.trained_tokens, f"task{task}")
