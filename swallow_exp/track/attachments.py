@@ -76,14 +76,16 @@ def _marks(run: RunPaths) -> list[tuple[int, Path]]:
 
 def tables_of(run: RunPaths) -> list[ItemTable]:
     """One table for each task that has a score per item, at its newest mark."""
-    by_task: dict[str, dict[int, EvaluationRecord]] = {}
+    by_task: dict[str, list[EvaluationRecord]] = {}
     for record in read_evaluations(run.out, run.run_id):
         if record.aggregate == "mean":
-            # one metric of a task decides which items changed: the first one
-            by_task.setdefault(record.folder or record.task, {}).setdefault(record.trained_tokens, record)
+            by_task.setdefault(record.folder or record.task, []).append(record)
     tables = []
     for task, records in sorted(by_task.items()):
-        newest, start = records[max(records)], records.get(0)
+        last = max(record.trained_tokens for record in records)
+        newest = next(record for record in records if record.trained_tokens == last)  # its first metric decides what changed
+        of_metric = (record for record in records if (record.metric, record.profile) == (newest.metric, newest.profile))
+        start = next((record for record in of_metric if record.trained_tokens == 0 < last), None)
         behind = [newest, *([start] if start is not None else [])]
         fingerprint = digest_of([sha256_file(_folder(run, record) / RESULT_NAME) for record in behind])[:16]
         load = partial(_load, run, newest, start)
@@ -97,7 +99,7 @@ def _folder(run: RunPaths, record: EvaluationRecord) -> Path:
 
 def _load(run: RunPaths, record: EvaluationRecord, start: EvaluationRecord | None) -> tuple[list[str], list[Row]]:
     """Columns, and at most MAX_ITEMS rows: flips against token 0, the largest change first, then other items in the file's order."""
-    flips = find_flips(run.out, record, start) if start is not None and start.trained_tokens != record.trained_tokens else iter(())
+    flips = find_flips(run.out, record, start) if start is not None else iter(())
     rows: list[Row] = [
         [flip.item_id, WON if flip.won else LOST, flip.prompt, flip.reference, flip.prediction, flip.baseline_prediction]
         for flip in islice(flips, MAX_ITEMS)

@@ -51,5 +51,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandbServer]:
     with FakeWandbServer() as fake:
         monkeypatch.setenv("WANDB_BASE_URL", fake.url)
         monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+        for part in ("GRAPHQL", "FILE_STREAM", "FILE_TRANSFER"):  # the client's patience between two tries
+            monkeypatch.setenv(f"WANDB_X_{part}_RETRY_WAIT_MIN_SECONDS", "0.1")
+            monkeypatch.setenv(f"WANDB_X_{part}_RETRY_WAIT_MAX_SECONDS", "1")
         yield fake
     assert fake.unknown == []

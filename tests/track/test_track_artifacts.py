@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from evaluated_run import add_mark, add_result
 from outbox_events import evaluation_event, train_events
+from wandb_log import read_fragments
 from wandb_server import Call, FakeWandbServer, Fault
 
 from swallow_exp.artefact.errors import RunFailed
@@ -20,6 +21,7 @@ from swallow_exp.record.events import append_events
 from swallow_exp.track import attachments
 from swallow_exp.track.attachments import artifacts_of, tables_of
 from swallow_exp.track.launch import launch_publication
+from swallow_exp.track.publish import Wanted, publish_run
 from swallow_exp.track.sinks import Destination
 
 ONLINE, OFFLINE = Destination("wandb", "online", "ablation"), Destination("wandb", "offline", "ablation")
@@ -133,17 +135,18 @@ def test_an_artifact_that_is_refused_comes_again(evaluated: RunPaths, server: Fa
     server.faults.append(refuse_results)
     with pytest.raises(RunFailed, match=r"22 rows of .* arrived, 2 artifacts did not \(eval-results/0\); repeat the command"):
         send(evaluated)
+    assert len(server.runs["ablation", evaluated.run_id].rows()) == 22
     server.faults.clear()
     assert send(evaluated) == 0
     assert_server_has_everything_once(server, evaluated)
 
 
-def test_rows_arrive_although_items_cannot_be_read(evaluated: RunPaths, server: FakeWandbServer) -> None:
+def test_unreadable_items_hold_no_row_back(evaluated: RunPaths) -> None:
     (evaluated.evaluation(LAST, "mini_choice") / "items.parquet").write_bytes(b"torn")
     with pytest.raises(RunFailed, match=r"22 rows of .* arrived, 1 artifacts did not \(items/mini_choice\); repeat the command"):
-        send(evaluated)
-    assert len(server.runs["ablation", evaluated.run_id].rows()) == 22
-    assert server.runs["ablation", evaluated.run_id].summary()["train/loss"] == 10.0 / 22
+        publish_run(evaluated.out, evaluated.run_id, OFFLINE, wanted=Wanted(artifacts=True, items_table=True))
+    (fragment,) = read_fragments(evaluated.publication_folder("wandb-offline"))
+    assert len(fragment.rows) == 22 and fragment.exit_code == 0
 
 
 def test_tables_are_capped_and_flips_come_first(evaluated: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,10 +51,6 @@ def first_calls(kind: str, *faults: Fault) -> Callable[[Call], Fault | None]:
 
 
 CUT, TOO_MANY = Fault(seconds=0), Fault(429, {"Retry-After": "1"})
-FAULTS = {
-    "rows meet 500, 429 and a cut line": [first_calls("stream", Fault(500), TOO_MANY, CUT)],
-    "opening meets 500, 429 and a cut line": [first_calls("graphql", Fault(500), TOO_MANY, CUT)],
-}
 MANY = {
     "500 four times": [first_calls("stream", *[Fault(500)] * 4)],
     "429 ten times": [first_calls("stream", *[TOO_MANY] * 10), first_calls("graphql", *[TOO_MANY] * 3)],
@@ -74,9 +70,8 @@ def check_faults(faults: list[Callable[[Call], Fault | None]], run: RunPaths, se
     assert_every_row_once_in_order(server, run)
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_server_that_fails_and_recovers(run: RunPaths, server: FakeWandbServer, name: str) -> None:
-    check_faults(FAULTS[name], run, server)
+def test_a_server_that_fails_and_recovers(run: RunPaths, server: FakeWandbServer) -> None:
+    check_faults([first_calls("graphql", Fault(500), TOO_MANY, CUT), first_calls("stream", Fault(500), TOO_MANY, CUT)], run, server)
 
 
 @pytest.mark.slow
@@ -91,8 +86,8 @@ def test_a_server_that_hangs_costs_the_time_limit_and_nothing_else(run: RunPaths
     append_events(run.events, train_events(10, 20))
     server.faults.append(lambda call: HANG if call.kind == "stream" else None)
     started = time.monotonic()
-    with pytest.raises(RunFailed, match="took longer than 6 s; repeat the command, nothing is lost"):
-        send(run, timeout_seconds=6)
+    with pytest.raises(RunFailed, match="took longer than 5 s; repeat the command, nothing is lost"):
+        send(run, timeout_seconds=5)
     assert time.monotonic() - started < 12
     server.faults.clear()
     send(run)
@@ -189,6 +184,7 @@ def test_publishers_killed_at_random_then_repeated(run: RunPaths, server: FakeWa
     check_kills_online(run, server, kills=3, seed=1)
 
 
+@pytest.mark.slow
 def test_offline_publishers_killed_at_random_then_synced(run: RunPaths, server: FakeWandbServer) -> None:
     check_kills_offline(run, server, kills=2, seed=2)
 
