@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = sorted([*REPOSITORY.glob("swallow_exp/**/*.py"), *REPOSITORY.glob("analysis/*.py")])
+SOURCES = sorted([*REPOSITORY.glob("swallow_exp/**/*.py"), *REPOSITORY.glob("analysis/**/*.py"), *REPOSITORY.glob("hydra_plugins/**/*.py")])
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_README_LINES = 350, 80, 150
 ATTICS = {"utils", "helpers", "common", "misc"}
 
