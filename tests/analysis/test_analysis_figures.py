@@ -44,7 +44,9 @@ def study(out: Path) -> Study:
 @pytest.fixture(scope="module")
 def sketches(study: Study) -> dict[str, Sketch]:
     given = Given(study, compare_contrasts(study, num_resamples=500), 0)
-    drawn = {planned.name: planned.draw(given, planned.progress) for planned in planned_figures(study)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.figures.gains.RESAMPLES", 300)  # looks do not depend on it
+        drawn = {planned.name: planned.draw(given, planned.progress) for planned in planned_figures(study)}
     return {name: sketch for name, sketch in drawn.items() if sketch is not None}
 
 
