@@ -23,7 +23,7 @@ from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_t
 from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import training_claims
 from analysis.figures.paper import absent_paper_figures, draw_paper_figures
-from analysis.figures.study import changes_figure, learning_figure, loss_figure
+from analysis.figures.study import changes_figure, learning_figure
 from analysis.figures.style import save_figure
 from analysis.flips import gather_flips
 from analysis.health import health_table, overlap_table
@@ -126,18 +126,6 @@ def _draw(study: Study, claims: Sequence[Claim], training: Sequence[Claim], path
             "difference.",
         )
     )
-    loss = loss_figure(study)
-    if loss is not None:
-        figures.append(
-            PageFigure(
-                "loss",
-                "Training loss",
-                save_figure(loss, "loss", paths),
-                "Training loss against trained tokens, one smoothed line for each run.",
-                "Cells with different tokenizers or data count different tokens: their losses are not comparable, bits per byte of "
-                "held-out text are.",
-            )
-        )
     efficiency = draw_token_efficiency(study, paths, seed=seed)
     return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed, training=training)]
 

@@ -1,10 +1,9 @@
-"""Three figures: what each choice changed, how scores grew with tokens, and the training loss.
+"""Two figures of every study: what each choice changed, and how scores grew with tokens.
 
 changes   relative change per measure and contrast, paired 95% intervals, a line at zero. Filled: verdict after Holm's adjustment;
           hollow: inconclusive. Panels of their own: changes too large for the common axis, bits per byte, and measures whose
           baseline is at the floor (in points)
 learning  score vs trained tokens, one panel a measure, one line a cell from token 0 on, 95% band over items
-loss      training loss vs trained tokens, smoothed, one line a run
 
 Reads  nothing but the study and its claims.  Writes  nothing (style.save_figure does).  Source  paper Figures 1, 3, 4, 5 (shape).
 """
@@ -18,7 +17,6 @@ from analysis.claims.compare import Claim
 from analysis.figures.axes import TOKENS, progress_axis
 from analysis.figures.bars import PANEL_INCHES, ROW_GAP_INCHES, ROW_INCHES, changes_legend, draw_panel, panels_of
 from analysis.figures.curves import curve_of, draw_curve, no_magnifying_glass
-from analysis.figures.loss import loss_figure, smoothed
 from analysis.figures.series import cell_series, contrast_series, legend_inches, line_legend
 from analysis.figures.style import figure_style, new_figure, wrapped
 from analysis.load import Study
@@ -27,7 +25,7 @@ from swallow_exp.artefact.progress import track
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["changes_figure", "learning_figure", "loss_figure", "panels_of", "smoothed"]
+__all__ = ["changes_figure", "learning_figure", "panels_of"]
 
 SMALL_MULTIPLE_COLUMNS = 3
 
