@@ -87,6 +87,19 @@ def test_what_waits_for_a_failure_does_not_run(site: Path, tmp_path: Path, asked
     assert set((site / "asked").read_text().split()) == {"weights", "train"}
 
 
+@pytest.mark.parametrize(("fails", "code", "asked"), [("publish", 0, ["evaluate", "publish"]), ("evaluate", 1, ["evaluate"])])
+def test_a_job_ends_as_its_evaluation_does_whether_or_not_it_could_be_published(
+    site: Path, tmp_path: Path, asked_grid: Any, fails: str, code: int, asked: list[str]
+) -> None:
+    (site / "swallow").write_text(f'#!/bin/bash\necho "$1" >> {site}/asked\n[ "$1" != {fails} ]\n')
+    sweep = asked_grid("tracking=offline")
+    write_scripts(sweep, system="slurm", to=tmp_path / "jobs")
+    job = tmp_path / "jobs" / f"evaluate_{sweep.cells[0].run_id}.sh"
+    done = subprocess.run(["bash", str(job)], env={**os.environ, "SLURM_JOB_ID": "7"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, (site / "asked").read_text().split()) == (code, asked)
+    assert ("not published: swallow publish" in done.stderr) == (fails == "publish")
+
+
 @pytest.mark.parametrize("system", ["slurm", "uge", "pbs"])
 def test_a_preempted_job_is_queued_again(site: Path, tmp_path: Path, asked_grid: Any, system: str) -> None:
     sweep = asked_grid()
