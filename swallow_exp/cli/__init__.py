@@ -37,7 +37,7 @@ swallow: what does this choice do to a continually pre-trained language model?
     swallow publish RUN|NAME [--mode online]   send the outbox to W&B (offline by default); safe to repeat (--sink trackio, --rows-only)
     swallow dashboard open NAME|RUN       its curves in the browser, from files on this machine: no account (--port N, --no-open)
     swallow dashboard push NAME           the W&B workspace and report of a sweep (--project P --entity E); again: the same ones change
-    swallow report NAME                   tables, figures, claims, one self-contained page; --beside-paper: ours, the paper's, difference
+    swallow report NAME                   tables, figures, claims, one page (--beside-paper: with the paper's; --summary: scores only)
     swallow report --source paper         the paper's own tables, its Figure 1, and what its text says of them, computed
     swallow export RUN [--tokens N] [--to FOLDER] [--dtype bfloat16]    a checkpoint as a Hugging Face folder
     swallow gc [--yes]                    what may go (leftovers, states of finished runs) and how much; --yes removes it
@@ -68,7 +68,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": (verbs.evaluate, frozenset({"--follow"}), _OUT | {"--fraction", "--processes", "--config-dir"}),
     "publish": (verbs.publish, frozenset({"--rows-only"}), _OUT | {"--sink", "--mode", "--project"}),
     "dashboard": (verbs.dashboard, frozenset({"--no-open"}), _OUT | {"--port", "--project", "--entity"}),
-    "report": (verbs.report, frozenset({"--beside-paper"}), _OUT | {"--source"}),
+    "report": (verbs.report, frozenset({"--beside-paper", "--summary"}), _OUT | {"--source"}),
     "export": (verbs.export, frozenset(), _OUT | {"--to", "--tokens", "--dtype"}),
     "gc": (verbs.gc, frozenset({"--dry-run", "--yes", "--json"}), _OUT),
     "why": (verbs.why, frozenset(), _OUT),

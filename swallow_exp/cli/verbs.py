@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swallow_exp.artefact.errors import EXIT_DONE, RequestError
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, RequestError
 from swallow_exp.artefact.paths import user_path
 from swallow_exp.cli.arguments import Arguments, names, no_names
 
@@ -221,21 +221,42 @@ def dashboard(arguments: Arguments) -> int:
 
 def report(arguments: Arguments) -> int:
     """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
+    from analysis.problems import reported_problems
     from analysis.report import build_report
     from analysis.tables.paper_beside import beside_paper, write_beside_paper
+    from swallow_exp.artefact.paths import ReportPaths
+    from swallow_exp.artefact.progress import say
 
     source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
+    if "--summary" in arguments.flags and (beside or source == "paper"):
+        other = "--beside-paper" if beside else "--source paper"
+        raise RequestError(f"--summary with {other}", expected="one of the two", remedy="swallow report NAME --summary")
     if source not in ("ours", "paper"):
         raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
     if source == "paper":
         return _report_paper(arguments, beside=beside)
     name = names(arguments, "report", 1, 1, "one sweep's name")[0]
+    if "--summary" in arguments.flags:
+        return _report_summary(arguments, name)
     compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
     page = build_report(arguments.out, name)
     if compared is not None:
         print(write_beside_paper(arguments.out, name, compared))
+    problems = reported_problems(ReportPaths.of(arguments.out, name))
+    for problem in problems:
+        say(f"problem: {problem}")
     print(page.resolve().as_uri())
-    return EXIT_DONE
+    return EXIT_FAILED if problems else EXIT_DONE
+
+
+def _report_summary(arguments: Arguments, name: str) -> int:
+    """Scores without claims, figures and page."""
+    from analysis.load import load_study
+    from analysis.summary import study_summary
+
+    study = load_study(arguments.out, name)
+    print(study_summary(study), end="")
+    return EXIT_FAILED if study.problems else EXIT_DONE
 
 
 def _report_paper(arguments: Arguments, *, beside: bool) -> int:

@@ -237,3 +237,22 @@ def test_small_problems_do_not_change_the_other_claims(out: Path) -> None:
     after = claims_of(out)[0]["mini_en_ja"]
     assert (before.difference_interval, before.p) == (after.difference_interval, after.p)
     assert after.verdict in (INCONCLUSIVE, before.verdict)
+
+
+@pytest.mark.parametrize("words", [[], ["--summary"]])
+def test_the_command_names_problems_and_says_so_with_its_exit_code(out: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from swallow_exp.cli import main as swallow
+
+    def exit_code() -> object:
+        with pytest.raises(SystemExit) as ended:
+            swallow(["report", "parallel", "--out", str(out), *words])
+        return ended.value.code
+
+    assert exit_code() == 0
+    if words:
+        rewrite(folder(out) / "result.json", {"metrics": [None]})
+    else:
+        truncate(folder(out) / "items.parquet")
+    assert exit_code() == 1
+    said = capsys.readouterr()
+    assert "problem: mixed-s0 at 2,000,000 tokens, mini_choice" in said.out + said.err
