@@ -12,6 +12,7 @@ from analysis.problems import reported_problems
 from analysis.report import build_report
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, SwallowError
 from swallow_exp.artefact.paths import ReportPaths
+from swallow_exp.artefact.processes import usable_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=default, help="output root (default: SWALLOW_OUT or ./outputs)")
     given = parser.parse_args(arguments)
     try:
-        print(build_report(given.out, given.name))
+        print(build_report(given.out, given.name, processes=usable_cores()))
         problems = reported_problems(ReportPaths.of(given.out, given.name))
     except SwallowError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -24,7 +24,7 @@ from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import training_claims
 from analysis.figures.paper import absent_paper_figures, draw_paper_figures
 from analysis.figures.study import changes_figure, learning_figure
-from analysis.figures.style import save_figure
+from analysis.figures.style import rendering_beside, save_figure
 from analysis.flips import gather_flips
 from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
@@ -39,9 +39,17 @@ from swallow_exp.artefact.paths import ReportPaths
 
 
 def build_report(
-    out: Path, name: str, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0, margin: Mapping[str, float] | None = None
+    out: Path,
+    name: str,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    margin: Mapping[str, float] | None = None,
+    processes: int = 1,
 ) -> Path:
-    """Write the report of sweep `name` and return its index.html. margin: differences too small to matter, by unit.
+    """Write the report of sweep `name` and return its index.html.
+
+    margin: differences too small to matter, by unit. processes: with two or more, figures are written beside the rest.
 
     Raises RequestError when there is no such sweep or none of its runs has an evaluation.
     """
@@ -50,20 +58,23 @@ def build_report(
     claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed, margins=margin)
     method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
     training = training_claims(study, study.measures, seed=seed, margins={**MARGINS, **(margin or {})})
-    flips, unread = gather_flips(study, claims, paths)
-    parts = Parts(
-        tables=_tables(study, claims, seed),
-        figures=_draw(study, claims, training, paths, seed),
-        training=training,
-        health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
-        costs=read_costs(study),
-        flips=flips,
-        absent=[*absent_paper_tables(study), *absent_paper_figures(study), *(("items that changed sides", why) for why in unread)],
-        problems=[str(problem) for problem in study.problems],
-    )
-    _write_tables(study, parts, paths)
-    write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
-    write_text_atomic(paths.index, render_page(study, claims, method, parts))
+    with rendering_beside(processes=processes):
+        figures = _draw(study, claims, training, paths, seed)
+        flips, unread = gather_flips(study, claims, paths)
+        parts = Parts(
+            tables=_tables(study, claims, seed),
+            figures=figures,
+            training=training,
+            health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
+            costs=read_costs(study),
+            flips=flips,
+            absent=[*absent_paper_tables(study), *absent_paper_figures(study), *(("items that changed sides", why) for why in unread)],
+            problems=[str(problem) for problem in study.problems],
+        )
+        _write_tables(study, parts, paths)
+        write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
+        page = render_page(study, claims, method, parts)
+    write_text_atomic(paths.index, page)
     return paths.index
 
 

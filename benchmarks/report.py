@@ -201,7 +201,8 @@ for contrast in study.contrasts[:{some}]:
 print(done, 'claims')""",
     "the whole report": """
 from analysis.report import build_report
-print(build_report({out!r}, 'grid', num_resamples={resamples}).stat().st_size >> 10, 'KiB of page')""",
+from swallow_exp.artefact.processes import usable_cores
+print(build_report({out!r}, 'grid', num_resamples={resamples}, processes=usable_cores()).stat().st_size >> 10, 'KiB of page')""",
 }
 PEAK = "\nimport resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, file=sys.stderr)"
 

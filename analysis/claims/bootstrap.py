@@ -195,6 +195,21 @@ def paired_bootstrap(
     return paired_result(units_MK[:, :k], units_MK[:, k:], scores_B, baselines_B, aggregate)
 
 
+def shared_bootstrap(
+    first_NK: FloatArray, baseline_NK: FloatArray, clusters: Sequence[str], aggregate: str, *, num_resamples: int, seed: int
+) -> PairedResult:
+    """`paired_bootstrap` for many comparisons in a row: those over as many units share one set of draws, which is kept for the next."""
+    k = first_NK.shape[1]
+    units_MK = units_of(np.concatenate([first_NK, baseline_NK], axis=1), clusters)
+    distinct = distinct_rows(units_MK)
+    if distinct is None:
+        sums_BK = _weights(len(units_MK), num_resamples, seed) @ units_MK
+    else:
+        sums_BK = multinomial_sums(*distinct, num_resamples, np.random.default_rng([seed, len(units_MK)]))
+    scores_B, baselines_B = score_of_sums(sums_BK[:, :k], aggregate), score_of_sums(sums_BK[:, k:], aggregate)
+    return paired_result(units_MK[:, :k], units_MK[:, k:], scores_B, baselines_B, aggregate)
+
+
 def paired_result(
     first_MK: FloatArray, baseline_MK: FloatArray, scores_B: FloatArray, baselines_B: FloatArray, aggregate: str
 ) -> PairedResult:

@@ -69,9 +69,13 @@ def reached(study: Study, run_id: str, trained_tokens: float, progress: Progress
     return float(np.interp(trained_tokens, tokens, amounts))
 
 
+def _flops_text(flops: float) -> str:
+    return "0" if flops == 0 else f"{flops:.2g}"
+
+
 def progress_axis(axes: Axes, progress: Progress) -> None:
     """Few, short tick labels in the unit of the axis."""
-    words = {"trained_tokens": tokens_text, "text_bytes": bytes_text, "flops": lambda flops: "0" if flops == 0 else f"{flops:.2g}"}
+    words = {"trained_tokens": tokens_text, "text_bytes": bytes_text, "flops": _flops_text}
     amount_axis(axes, words[progress.column])
 
 

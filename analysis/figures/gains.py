@@ -12,14 +12,13 @@ Reads  items of evaluations.  Writes  nothing.  Source  paper Figures 1 and 4
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, paired_bootstrap
+from analysis.claims.bootstrap import FloatArray, shared_bootstrap
 from analysis.claims.claim import MARGINS
 from analysis.claims.compare import INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, Claim, clusters_of, summed
 from analysis.claims.judge import judge
@@ -41,14 +40,14 @@ def training_claims(
 ) -> tuple[Claim, ...]:
     """Every cell against its own token 0. With BYTES or FLOPS: at the largest place that every cell of its size has reached."""
     results = Results(study, progress)
-    claims = []
-    for cell in study.cells:
-        for measure in measures:
+    found: dict[tuple[int, int], Claim] = {}
+    for j, measure in enumerate(measures):  # one measure after the other: its comparisons share their draws
+        for i, cell in enumerate(study.cells):
             sides = [(results.end(cell, run_id, measure), results.start(run_id, measure)) for run_id in cell.run_ids]
             pairs = [(end, start) for end, start in sides if end and start]
             blank = _blank(cell.label, "training", ("trained", "token 0"), (cell.label, cell.label), measure, measures)
-            claims.append(_compared(study, blank, measure, pairs, seed))
-    return judge(study, claims, margins)
+            found[i, j] = _compared(study, blank, measure, pairs, seed)
+    return judge(study, [found[place] for place in sorted(found)], margins)
 
 
 def equal_claims(
@@ -62,17 +61,17 @@ def equal_claims(
 ) -> tuple[Claim, ...]:
     """Every contrast at the largest place both cells have reached."""
     results = Results(study, progress)
-    claims = []
-    for contrast in contrasts:
-        alone = [pair for pair in contrast.pairs if _one_factor(study, contrast, pair)]
-        for measure in measures:
+    alone_of = [[pair for pair in contrast.pairs if _one_factor(study, contrast, pair)] for contrast in contrasts]
+    found: dict[tuple[int, int], Claim] = {}
+    for j, measure in enumerate(measures):
+        for i, (contrast, alone) in enumerate(zip(contrasts, alone_of, strict=True)):
             places = [results.common(pair, measure) for pair in alone]
             sides = [tuple(results.side_at(r, measure, at) for r in pair) for pair, at in zip(alone, places, strict=True) if at]
             pairs = [(first, baseline) for first, baseline in sides if first and baseline]
             levels, cells = (contrast.level, contrast.baseline_level), (contrast.cell, contrast.baseline_cell)
             blank = _blank(contrast.label, contrast.factor, levels, cells, measure, measures)
-            claims.append(_compared(study, blank, measure, pairs, seed))
-    return judge(study, claims, margins)
+            found[i, j] = _compared(study, blank, measure, pairs, seed)
+    return judge(study, [found[place] for place in sorted(found)], margins)
 
 
 def _one_factor(study: Study, contrast: Contrast, pair: tuple[str, str]) -> bool:
@@ -167,15 +166,8 @@ def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tupl
         for end in (0, 1)
     )
     cluster_of = clusters_of(present[records[0]])
-    key = zlib.crc32(f"{blank.contrast}|{blank.baseline_level}|{measure}".encode())
-    result = paired_bootstrap(
-        first,
-        baseline,
-        tuple(cluster_of[i] for i in ids),
-        measure.aggregate,
-        num_resamples=RESAMPLES,
-        rng=np.random.default_rng([seed, key]),
-    )
+    clusters = tuple(cluster_of[i] for i in ids)
+    result = shared_bootstrap(first, baseline, clusters, measure.aggregate, num_resamples=RESAMPLES, seed=seed)
     mixed = any(len(side) > 1 for pair in pairs for side in pair)
     return replace(
         blank,

@@ -8,18 +8,22 @@ Reads  the fonts of the machine.  Writes  svg, pdf and png of a figure.
 from __future__ import annotations
 
 import io
+import multiprocessing
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from contextvars import ContextVar
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from swallow_exp.artefact.files import write_bytes_atomic
 from swallow_exp.artefact.paths import ReportPaths
 
 if TYPE_CHECKING:
+    from multiprocessing.pool import AsyncResult, Pool
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,7 +33,8 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 Dashes = tuple[int, tuple[float, ...]]
 DASHES: tuple[Dashes, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
 Style = tuple[str, str, Dashes]  # colour, marker, dashes
-HATCHES = ("", "/////", ".....", "xxxxx", "-----", "|||||", "\\\\\\\\\\", "+++++", "ooooo")
+# lines only: a hatch of dots or rings takes 400 to 800 kB of an svg
+HATCHES = ("", "/////", "-----", "xxxxx", "\\\\\\\\\\", "|||||", "+++++", "//--", "\\\\||")
 WIDTH_INCHES = 7.2
 TITLE_LETTERS = 26  # in a line above one of three panels
 JAPANESE_FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "Hiragino Sans", "Yu Gothic")
@@ -114,7 +119,11 @@ def amount_axis(axes: Axes, words: Callable[[float], str]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: words(amount)))
+    axes.xaxis.set_major_formatter(FuncFormatter(partial(_tick, words)))
+
+
+def _tick(words: Callable[[float], str], amount: float, _: int | None) -> str:
+    return words(amount)
 
 
 def font_words(texts: Iterable[str]) -> str:
@@ -148,19 +157,53 @@ def fix_layout(figure: Figure) -> None:
         axes.set_position(Bbox.from_bounds(x, y, width, height))
 
 
+# Formats and what they would say of the moment they were made in.
+METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+_beside: ContextVar[tuple[Pool, list[AsyncResult[bytes]]] | None] = ContextVar("beside", default=None)
+
+
 def save_figure(figure: Figure, name: str, paths: ReportPaths) -> str:
-    """Write svg, pdf and png without dates or program names; returns the svg's text."""
-    metadata: dict[str, dict[str, None]] = {
-        "svg": {"Date": None, "Creator": None},
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-        "png": {"Software": None},
-    }
-    rendered = {}
+    """Write svg, pdf and png without dates or program names; returns the svg's text. Within `rendering_beside`, pdf and png come later."""
     with figure_style():
         fix_layout(figure)
-        for suffix, nothing in metadata.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, metadata=nothing)
-            rendered[suffix] = buffer.getvalue()
-            write_bytes_atomic(paths.figure(name, suffix), rendered[suffix])
-    return rendered["svg"].decode("utf-8")
+    beside = _beside.get()
+    if beside is None:
+        _write_formats(figure, name, paths, ("pdf", "png"))
+    else:
+        pool, pending = beside
+        pending.append(pool.apply_async(_write_formats, (figure, name, paths, ("pdf", "png"))))
+    return _write_formats(figure, name, paths, ("svg",)).decode("utf-8")
+
+
+def _write_formats(figure: Figure, name: str, paths: ReportPaths, suffixes: Sequence[str]) -> bytes:
+    """Write some formats of a figure whose layout is fixed; returns the last one."""
+    content = b""
+    for suffix in suffixes:
+        buffer = io.BytesIO()
+        with figure_style():
+            figure.savefig(buffer, format=suffix, metadata=METADATA[suffix])
+        content = buffer.getvalue()
+        write_bytes_atomic(paths.figure(name, suffix), content)
+    return content
+
+
+@contextmanager
+def rendering_beside(*, processes: int) -> Iterator[None]:
+    """With two processes or more, another one writes pdf and png of the figures saved here; they are there when this ends."""
+    if processes < 2:
+        yield
+        return
+    # spawn: a fork of a process with threads (Arrow, BLAS) can deadlock
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pending: list[AsyncResult[bytes]] = []
+        token = _beside.set((pool, pending))
+        try:
+            yield
+            for written in pending:
+                written.get()
+        finally:
+            _beside.reset(token)

@@ -20,6 +20,11 @@ PARENT_VARIABLE = "SWALLOW_PARENT_PID"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def usable_cores() -> int:
+    """Cores this process may use: a scheduler may give it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def child_environment() -> dict[str, str]:
     """This process's environment, with the word that lets a child find out whether it still lives."""
     return {**os.environ, PARENT_VARIABLE: str(os.getpid())}

@@ -225,6 +225,7 @@ def report(arguments: Arguments) -> int:
     from analysis.report import build_report
     from analysis.tables.paper_beside import beside_paper, write_beside_paper
     from swallow_exp.artefact.paths import ReportPaths
+    from swallow_exp.artefact.processes import usable_cores
     from swallow_exp.artefact.progress import say
 
     source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
@@ -239,7 +240,7 @@ def report(arguments: Arguments) -> int:
     if "--summary" in arguments.flags:
         return _report_summary(arguments, name)
     compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
-    page = build_report(arguments.out, name)
+    page = build_report(arguments.out, name, processes=usable_cores())
     if compared is not None:
         print(write_beside_paper(arguments.out, name, compared))
     problems = reported_problems(ReportPaths.of(arguments.out, name))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, RunFailed
+from swallow_exp.artefact.processes import usable_cores
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.handover import copy_export
 from swallow_exp.config import compose_config
@@ -53,7 +54,7 @@ def run_demo(overrides: Sequence[str] = (), *, jobs: int | None = None, config_d
     if code != EXIT_DONE:
         return code
     say("4/4 tables, figures, page")
-    page = build_report(out, QUESTION)
+    page = build_report(out, QUESTION, processes=usable_cores())
     if not page.exists():
         raise RunFailed(f"the report did not write {page}")
     say(f"done in {(time.monotonic() - started) / 60:.1f} minutes; the page is {page.resolve().as_uri()}")

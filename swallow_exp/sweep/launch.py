@@ -15,6 +15,7 @@ from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST, SwallowError
 from swallow_exp.artefact.paths import cell_lease
+from swallow_exp.artefact.processes import usable_cores
 from swallow_exp.artefact.progress import say
 from swallow_exp.config import Composed, Config
 from swallow_exp.config.layout import Layout
@@ -144,6 +145,6 @@ def default_jobs(config: Config) -> int:
     """Cells at a time: as many as the cores carry on a CPU; one where a device is shared."""
     if config.machine.accelerator != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     per_cell = Layout.of(config.strategy, config.machine).processes * (config.machine.threads or cores)
     return max(1, cores // per_cell)

@@ -111,7 +111,7 @@ def test_beside_paper_prints_and_writes_both_with_the_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the report itself is tested elsewhere, and takes seconds
-    monkeypatch.setattr("analysis.report.build_report", lambda out, name: ReportPaths.of(out, name).index)
+    monkeypatch.setattr("analysis.report.build_report", lambda out, name, processes: ReportPaths.of(out, name).index)
     final = {task.task: paper_scores()["swallow_7b", task.task] for task in tasks_of("table4_english")}
     write_study(tmp_path, [write_cell(tmp_path, [*LLAMA_7B, "vocabulary=ja_16k"], final=shifted(final, -2.0))])
     assert report("main", "--beside-paper", "--out", str(tmp_path)) == 0
