@@ -11,7 +11,7 @@ Reads   <out>/sweeps, <out>/runs.  Writes  <out>/reports/<name>/.  Source  paper
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,6 +36,8 @@ from analysis.tables.table import Table, write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
+
+MOST_CONTRASTS = 12  # in one figure: a row of every measure for each of them
 
 
 def build_report(
@@ -68,14 +70,28 @@ def build_report(
             health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
             costs=read_costs(study),
             flips=flips,
-            absent=[*absent_paper_tables(study), *absent_paper_figures(study), *(("items that changed sides", why) for why in unread)],
+            absent=[
+                *_undrawn(study),
+                *absent_paper_tables(study),
+                *absent_paper_figures(study),
+                *(("items that changed sides", why) for why in unread),
+            ],
             problems=[str(problem) for problem in study.problems],
         )
-        _write_tables(study, parts, paths)
+        tables = _write_tables(study, parts, paths)
         write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
         page = render_page(study, claims, method, parts)
     write_text_atomic(paths.index, page)
+    _remove_others(paths.table("any", "csv").parent, ["provenance", *tables])
+    _remove_others(paths.figure("any", "svg").parent, [figure.name for figure in figures])
     return paths.index
+
+
+def _remove_others(folder: Path, written: Collection[str]) -> None:
+    """Tables or figures of an earlier report that this one does not have: they would pass for its own."""
+    for path in folder.glob("*.*"):
+        if path.stem not in written:
+            path.unlink()
 
 
 def _tables(study: Study, claims: Sequence[Claim], seed: int) -> list[Table]:
@@ -85,13 +101,15 @@ def _tables(study: Study, claims: Sequence[Claim], seed: int) -> list[Table]:
     return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *paper_tables(study)]
 
 
-def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> None:
-    """Every table of the page, and where each of their numbers comes from."""
+def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> list[str]:
+    """Every table of the page, and where each of their numbers comes from; returns their names."""
     sourced = page_tables(parts)
     cost = [cost_table(study, parts.costs)] if parts.costs else []
-    for table in (*sourced, *parts.health, *cost, runs_table(study)):
+    tables = [*sourced, *parts.health, *cost, runs_table(study)]
+    for table in tables:
         write_table(table, paths)
     write_text_atomic(paths.table("provenance", "csv"), provenance_csv(sourced))
+    return [table.name for table in tables]
 
 
 def claims_document(
@@ -111,9 +129,17 @@ def claims_document(
     }
 
 
+def _undrawn(study: Study) -> list[tuple[str, str]]:
+    """The figure of all contrasts, where they are more than a page shows."""
+    if len(study.contrasts) <= MOST_CONTRASTS:
+        return []
+    why = f"{len(study.contrasts)} contrasts are too many for one drawing: the table of changes and Figures 4 and 5 have them"
+    return [("changes", why)]
+
+
 def _draw(study: Study, claims: Sequence[Claim], training: Sequence[Claim], paths: ReportPaths, seed: int) -> list[PageFigure]:
     figures = []
-    changes = changes_figure(study, claims)
+    changes = changes_figure(study, claims) if len(study.contrasts) <= MOST_CONTRASTS else None
     if changes is not None:
         told = " ".join(summary(c.label, [claim for claim in claims if claim.contrast == c.label]) for c in study.contrasts)
         figures.append(

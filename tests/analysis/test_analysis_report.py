@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,23 @@ def test_the_same_records_give_the_same_bytes(out: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     build_report(out, "parallel", num_resamples=2000, processes=2)  # pdf and png by another process
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_files_of_an_earlier_report_do_not_pass_for_those_of_this_one(out: Path) -> None:
+    folder = out / "reports" / "parallel"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for stale in ("figures/figure7.svg", "tables/table4_japanese.tex"):
+        (folder / stale).write_text("of an earlier report", encoding="utf-8")
+    build_report(out, "parallel", num_resamples=2000)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_more_contrasts_than_one_drawing_holds_are_told(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.MOST_CONTRASTS", 1)
+    shutil.copytree(out, tmp_path / "copy")
+    page = build_report(tmp_path / "copy", "parallel", num_resamples=200).read_text(encoding="utf-8")
+    assert "contrasts are too many for one drawing" in page
+    assert not list((tmp_path / "copy" / "reports" / "parallel" / "figures").glob("changes.*"))
 
 
 def test_claims_hold_every_contrast_on_every_task(out: Path) -> None:
