@@ -35,6 +35,7 @@ from analysis.claims.claim import (
     SIGNIFICANCE,
     WARNINGS,
     Claim,
+    resampled,
 )
 from analysis.claims.judge import FEW_DIFFERING, FEW_UNITS, judge
 from analysis.claims.noise import noise_floor
@@ -67,7 +68,6 @@ __all__ = [
 
 # assumed: checkpoints are "at the same tokens" within 5%: a mark is the first step at or past it, and steps are coarse in small runs
 SAME_TOKENS = 0.05
-POWER_FACTOR = 2.8  # 1.96 + 0.84: two-sided 5%, found in 80% of repetitions
 
 
 @dataclass(frozen=True)
@@ -247,24 +247,13 @@ def _claim(study: Study, one: _Prepared, result: PairedResult | None) -> Claim:
     floor, source = noise_floor(study, one.measure, pairs, aligned.seed_differences)
     single_items = aligned.right_or_wrong is not None and result.num_units == aligned.units.num_items
     claim = replace(
-        one.claim,
-        verdict=INCONCLUSIVE,
+        resampled(one.claim, result),
         run_ids=tuple(a.run_id for a, _ in pairs),
         baseline_run_ids=tuple(b.run_id for _, b in pairs),
         trained_tokens=tuple(a.trained_tokens for a, _ in pairs),
         baseline_trained_tokens=tuple(b.trained_tokens for _, b in pairs),
         num_items=aligned.units.num_items,
-        num_units=result.num_units,
-        num_differing_units=result.num_differing_units,
-        score=result.score,
-        baseline_score=result.baseline_score,
-        difference=result.difference,
-        difference_interval=result.difference_interval,
-        relative_change=result.relative_change,
-        relative_interval=result.relative_interval,
-        p=result.p,
         p_exact=mcnemar_p(*aligned.right_or_wrong) if single_items and aligned.right_or_wrong else None,
-        detectable_difference=POWER_FACTOR * result.standard_error,
         seed_differences=aligned.seed_differences,
         noise_floor=floor,
         noise_source=source,

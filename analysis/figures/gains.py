@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis.claims.asked import test_of, usual_test
+from analysis.claims.asked import answer_warnings, test_of, usual_test
 from analysis.claims.bootstrap import FloatArray, shared_bootstrap
-from analysis.claims.claim import MARGINS
-from analysis.claims.compare import INCONCLUSIVE, NOT_COMPARED, SAME_TOKENS, Claim, clusters_of, summed
+from analysis.claims.claim import MARGINS, resampled
+from analysis.claims.compare import NOT_COMPARED, SAME_TOKENS, Claim, clusters_of, summed
 from analysis.claims.judge import judge
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import SIZE
@@ -169,22 +169,20 @@ def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tupl
     clusters = tuple(cluster_of[i] for i in ids)
     result = shared_bootstrap(first, baseline, clusters, measure.aggregate, num_resamples=RESAMPLES, seed=seed)
     mixed = any(len(side) > 1 for pair in pairs for side in pair)
-    return replace(
-        blank,
-        verdict=INCONCLUSIVE,
-        run_ids=tuple(first[-1][1].run_id for first, _ in pairs),
-        baseline_run_ids=tuple(other[-1][1].run_id for _, other in pairs),
+    ends = [(first[-1][1], other[-1][1]) for first, other in pairs]
+    claim = replace(
+        resampled(blank, result),
+        run_ids=tuple(end.run_id for end, _ in ends),
+        baseline_run_ids=tuple(other.run_id for _, other in ends),
         num_items=len(ids),
-        num_units=result.num_units,
-        num_differing_units=result.num_differing_units,
-        score=result.score,
-        baseline_score=result.baseline_score,
-        difference=result.difference,
-        difference_interval=result.difference_interval,
-        relative_change=result.relative_change,
-        relative_interval=result.relative_interval,
-        p=result.p,
-        notes=(BETWEEN,) if mixed else (),
+    )
+    if mixed:
+        return replace(claim, notes=(BETWEEN,))
+    return replace(
+        claim,
+        trained_tokens=tuple(end.trained_tokens for end, _ in ends),
+        baseline_trained_tokens=tuple(other.trained_tokens for _, other in ends),
+        warnings=tuple(dict.fromkeys(answer_warnings(study, ends, measure))),
     )
 
 
