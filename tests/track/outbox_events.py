@@ -35,3 +35,20 @@ def evaluation_event(trained_tokens: int, score: float, profile: str = "both") -
         "num_items": 150,
         "checkpoint_digest": "ab",
     }
+
+
+# `python -c` with OUT and RUN_ID: publishes online and dies of SIGKILL before the 41st row
+KILLED_PUBLISHER = """
+import os, signal, sys
+from pathlib import Path
+from swallow_exp.track import publish, wandb_sink
+from swallow_exp.track.sinks import Destination
+wandb = wandb_sink.import_wandb()
+log = wandb.Run.log
+def log_or_die(self, values, step, commit):
+    if step == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    log(self, values, step=step, commit=commit)
+wandb.Run.log = log_or_die
+publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"))
+"""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from outbox_events import evaluation_event, train_events
+from outbox_events import KILLED_PUBLISHER, evaluation_event, train_events
 from wandb_server import FakeWandbServer, Fault, ServerRun
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
@@ -50,22 +50,6 @@ def test_rows_arrive_once_and_continue(run: RunPaths, server: FakeWandbServer) -
     assert known.config["axis_mixture"]["value"] == "ja90en10"
     assert len(known.config["_wandb"]["value"]["m"]) == 8  # declared anew by the last opening: 7 metrics and the axis
     assert not list(run.publication_folder("wandb-online").iterdir())
-
-
-KILLED_PUBLISHER = """
-import os, signal, sys
-from pathlib import Path
-from swallow_exp.track import publish, wandb_sink
-from swallow_exp.track.sinks import Destination
-wandb = wandb_sink.import_wandb()
-log = wandb.Run.log
-def log_or_die(self, values, step, commit):
-    if step == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    log(self, values, step=step, commit=commit)
-wandb.Run.log = log_or_die
-publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"))
-"""
 
 
 def test_killed_half_way_then_repeated(run: RunPaths, server: FakeWandbServer) -> None:

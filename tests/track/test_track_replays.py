@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from outbox_events import evaluation_event, train_events
+from outbox_events import KILLED_PUBLISHER, evaluation_event, train_events
 from wandb_log import read_fragments
 from wandb_server import FakeWandbServer, ServerRun
 
@@ -43,22 +43,6 @@ def resumed(first: int, last: int) -> list[dict[str, Any]]:
     return [{**event, "tokens_per_second": 5.0} for event in train_events(first, last)]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from swallow_exp.track import publish, wandb_sink
-from swallow_exp.track.sinks import Destination
-wandb = wandb_sink.import_wandb()
-log = wandb.Run.log
-def log_or_die(self, values, step, commit):
-    if step == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    log(self, values, step=step, commit=commit)
-wandb.Run.log = log_or_die
-publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"))
-"""
-
-
 def test_no_row_is_published_twice_although_training_repeats_steps(run: RunPaths, server: FakeWandbServer) -> None:
     write_status(run.status, "running")
     append_events(run.events, train_events(0, 20))
@@ -66,7 +50,7 @@ def test_no_row_is_published_twice_although_training_repeats_steps(run: RunPaths
     append_events(
         run.events, [*resumed(12, 30), *resumed(24, 36)]
     )  # stopped and resumed twice; steps 24 to 29 of the first time were never sent
-    command = [sys.executable, "-c", KILLED, str(run.out), run.run_id]
+    command = [sys.executable, "-c", KILLED_PUBLISHER, str(run.out), run.run_id]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
     append_events(run.events, [*resumed(34, 40), evaluation_event(4096 * 5, 10.0), evaluation_event(4096 * 5, 10.0)])
     send(run)
