@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import pickle
 import re
 import unicodedata
 import warnings
@@ -175,7 +176,8 @@ def save_figure(figure: Figure, name: str, paths: ReportPaths) -> str:
         _write_formats(figure, name, paths, ("pdf", "png"))
     else:
         pool, pending = beside
-        pending.append(pool.apply_async(_write_formats, (figure, name, paths, ("pdf", "png"))))
+        # pickled here and now: the pool does it later, in a thread, while the figure is being drawn
+        pending.append(pool.apply_async(_write_pickled, (pickle.dumps(figure), name, paths)))
     return _write_formats(figure, name, paths, ("svg",)).decode("utf-8")
 
 
@@ -189,6 +191,10 @@ def _write_formats(figure: Figure, name: str, paths: ReportPaths, suffixes: Sequ
         content = buffer.getvalue()
         write_bytes_atomic(paths.figure(name, suffix), content)
     return content
+
+
+def _write_pickled(figure: bytes, name: str, paths: ReportPaths) -> bytes:
+    return _write_formats(pickle.loads(figure), name, paths, ("pdf", "png"))
 
 
 @contextmanager

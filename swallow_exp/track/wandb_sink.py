@@ -14,11 +14,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.errors import RequestError, RunFailed
+from swallow_exp.track.fragment import last_records
 from swallow_exp.track.rows import STEP_METRIC, MetricRow
 from swallow_exp.track.sinks import FAILED, UNFINISHED, Artifact, ItemTable, Sent, Target
 
@@ -28,6 +30,7 @@ TAKES_ARTIFACTS = True
 ASK_EACH_TIME = False
 INIT_TIMEOUT_SECONDS = 60.0  # unless WANDB_INIT_TIMEOUT says otherwise
 ARTIFACT_SECONDS = 300  # for one artifact to arrive
+END_SECONDS = 60.0  # for the end of a fragment to be written
 DIGEST_KEY = "outbox_digest"
 TAG_MAX_CHARACTERS = 64  # longer tags are refused by W&B
 
@@ -73,6 +76,8 @@ def send_rows(target: Target, rows: Sequence[MetricRow], *, work: Path) -> Sent:
             run.finish(exit_code=1)
             raise
         _finish(run, target)
+        if target.destination.mode == "offline":
+            _await_end(Path(run.settings.sync_dir))
         return Sent(num_rows, starting_step, Path(run.settings.sync_dir), frozenset(arrived))
 
 
@@ -85,6 +90,21 @@ def _finish(run: Any, target: Target) -> None:
     if target.state == UNFINISHED and target.destination.mode == "offline":
         run.mark_preempting()
     run.finish(exit_code=1 if target.state == FAILED or (target.state == UNFINISHED and target.destination.mode == "offline") else 0)
+
+
+def _await_end(folder: Path) -> None:
+    """Wait until the fragment holds its end: the background process writes on when `finish` has returned.
+
+    Raises RunFailed when it does not come.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (fragment,) = folder.glob("run-*.wandb")
+    deadline = time.monotonic() + END_SECONDS
+    while not any(Record.FromString(payload).WhichOneof("record_type") == "exit" for payload in last_records(fragment)):
+        if time.monotonic() > deadline:
+            raise RunFailed(f"W&B did not finish writing {fragment} within {END_SECONDS:g} s; repeat the command, nothing is lost")
+        time.sleep(0.02)
 
 
 def _table(wandb: Any, table: ItemTable) -> Any:

@@ -49,7 +49,7 @@ def payloads(data: bytes) -> Iterator[bytes]:
             continue
         checksum, length, kind = CHUNK_HEADER.unpack_from(data, position)
         body = data[position + CHUNK_HEADER.size : position + CHUNK_HEADER.size + length]
-        if kind == 0 or len(body) < length:
+        if (checksum, length, kind) == (0, 0, 0) or (len(body) < length and CHUNK_HEADER.size + length <= room):
             return
         assert zlib.crc32(bytes([kind]) + body) == checksum, f"wrong checksum at byte {position}"
         position += CHUNK_HEADER.size + length

@@ -209,7 +209,7 @@ def test_a_browser_sees_the_curves_over_tokens_without_smoothing(out: Path, dash
         hosts = {url.split("/")[2] for url in page.requests if not url.startswith(("data:", "blob:"))}
         assert hosts == {address.split("/")[2]}  # nothing from anywhere else
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in errors
 
 
