@@ -84,11 +84,12 @@ def read_state_mark(folder: Path) -> SavedState | TornState:
     except (TypeError, KeyError, ValueError, AttributeError):
         return TornState(folder, f"{COMPLETE_NAME} is missing or torn")
     for name, size in wanted.items():
-        file = folder / name
-        if not file.is_file():
+        try:  # one look: the run may be removing an old state right now
+            found = (folder / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
             return TornState(folder, f"{name} is missing")
-        if size is not None and file.stat().st_size != size:
-            return TornState(folder, f"{name} has {file.stat().st_size:,} bytes instead of {size:,}")
+        if size is not None and found != size:
+            return TornState(folder, f"{name} has {found:,} bytes instead of {size:,}")
     return state
 
 

@@ -1,5 +1,6 @@
 """The local dashboard: rows once and only once in its store, and a real browser that sees the curves."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -148,7 +149,9 @@ def dashboard(out: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen
     env = {**os.environ, "HOME": str(home), "TRACKIO_SPACE_ID": "somebody/space"}  # must not be sent anything
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME"):
         env.pop(name, None)
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a test run in the background of a shell ignores Ctrl-C, and so would what it starts
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     assert process.stdout is not None and process.stderr is not None
     try:
         yield process.stdout.readline().strip(), process
