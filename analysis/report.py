@@ -30,7 +30,7 @@ from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
 from analysis.page.basis import Method, provenance_csv, runs_table
 from analysis.page.page import Parts, page_tables, render_page
-from analysis.tables.paper import absent_paper_tables, paper_tables
+from analysis.tables.paper import fill_paper_tables
 from analysis.tables.study import changes_table, comparison_table
 from analysis.tables.table import Table, write_table
 from analysis.wording import listing, plain, summary
@@ -63,8 +63,9 @@ def build_report(
     with rendering_beside(processes=processes):
         figures = _draw(study, claims, training, paths, seed)
         flips, unread = gather_flips(study, claims, paths)
+        tables, absent = _tables(study, claims, seed)
         parts = Parts(
-            tables=_tables(study, claims, seed),
+            tables=tables,
             figures=figures,
             training=training,
             health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
@@ -72,17 +73,17 @@ def build_report(
             flips=flips,
             absent=[
                 *_undrawn(study),
-                *absent_paper_tables(study),
+                *absent,
                 *absent_paper_figures(study),
                 *(("items that changed sides", why) for why in unread),
             ],
             problems=[str(problem) for problem in study.problems],
         )
-        tables = _write_tables(study, parts, paths)
+        written = _write_tables(study, parts, paths)
         write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
         page = render_page(study, claims, method, parts)
     write_text_atomic(paths.index, page)
-    _remove_others(paths.table("any", "csv").parent, ["provenance", *tables])
+    _remove_others(paths.table("any", "csv").parent, ["provenance", *written])
     _remove_others(paths.figure("any", "svg").parent, [figure.name for figure in figures])
     return paths.index
 
@@ -94,11 +95,12 @@ def _remove_others(folder: Path, written: Collection[str]) -> None:
             path.unlink()
 
 
-def _tables(study: Study, claims: Sequence[Claim], seed: int) -> list[Table]:
-    """The comparison and the changes first, then what vocabularies save, then those of the paper's tables that the records fill."""
+def _tables(study: Study, claims: Sequence[Claim], seed: int) -> tuple[list[Table], list[tuple[str, str]]]:
+    """The comparison and the changes first, then what vocabularies save, then the paper's tables; and why some of those are not there."""
     efficiency = token_efficiency_table(study, seed=seed)
     changes = [changes_table(study, claims)] if claims else []
-    return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *paper_tables(study)]
+    filled, absent = fill_paper_tables(study)
+    return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *filled], absent
 
 
 def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> list[str]:

@@ -155,8 +155,9 @@ def write_study(out: Path, num_cells: int) -> None:
 # What is measured, as a program of its own; {out} and {resamples} are filled in.
 PROGRAMS = {
     "scores without claims": """
-from analysis.summary import summary_text
-print(summary_text({out!r}, 'grid').count(chr(10)), 'lines')""",
+from analysis.load import load_study
+from analysis.summary import study_summary
+print(study_summary(load_study({out!r}, 'grid')).count(chr(10)), 'lines')""",
     "claims": """
 from analysis.claims.compare import compare_contrasts
 from analysis.load import load_study

@@ -139,12 +139,6 @@ def score_interval(
     return percentile_interval(score_of_sums(resampled_sums(units_of(statistics_NK, clusters), num_resamples, rng), aggregate))
 
 
-def band_intervals(scores_units: Sequence[FloatArray | None], aggregate: str, *, num_resamples: int, seed: int) -> list[Interval]:
-    """95% interval of each of several scores over its units, [(m, k)]; (nan, nan) where there are none."""
-    drawn = band_scores(scores_units, aggregate, num_resamples=num_resamples, seed=seed)
-    return [(float("nan"), float("nan")) if scores_B is None else percentile_interval(scores_B) for scores_B in drawn]
-
-
 def band_scores(scores_units: Sequence[FloatArray | None], aggregate: str, *, num_resamples: int, seed: int) -> list[FloatArray | None]:
     """Resampled values (B,) of each of several scores over its units, [(m, k)]; None where there are none.
 

@@ -108,13 +108,6 @@ def series_style(index: int) -> Style:
     return SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)]
 
 
-def token_axis(axes: Axes) -> None:
-    """Few, short tick labels: 0, 500M, 1B."""
-    from analysis.wording import tokens_text
-
-    amount_axis(axes, tokens_text)
-
-
 def amount_axis(axes: Axes, words: Callable[[float], str]) -> None:
     """Few tick labels on the x-axis, as `words` writes amounts."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator

@@ -31,14 +31,11 @@ from analysis.wording import listing
 NO_FACTS = "no run of the sweep has a readable identity"
 
 
-def paper_tables(study: Study) -> list[Table]:
-    """Those that the study fills, in the paper's order: table1, table2, ..., table4_japanese, table4_english, ..., appendix_d4, ..."""
-    return [found for _, found in _all(study) if isinstance(found, Table)]
-
-
-def absent_paper_tables(study: Study) -> list[tuple[str, str]]:
-    """(name, why) of the others."""
-    return [(name, found) for name, found in _all(study) if isinstance(found, str)]
+def fill_paper_tables(study: Study) -> tuple[list[Table], list[tuple[str, str]]]:
+    """Those that the study fills, in the paper's order (table1, table2, ..., table4_japanese, ...), and (name, why) of the others."""
+    every = _all(study)
+    filled = [found for _, found in every if isinstance(found, Table)]
+    return filled, [(name, found) for name, found in every if isinstance(found, str)]
 
 
 def _all(study: Study) -> list[tuple[str, Table | str]]:

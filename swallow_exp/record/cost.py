@@ -56,7 +56,8 @@ def read_cost(run: RunPaths) -> RunCost:
     stalls = [float(row["checkpoint_stall_seconds"]) for row in events if row.get("checkpoint_stall_seconds") is not None]
     memory = [float(row["peak_memory_bytes"]) for row in train if row.get("peak_memory_bytes")]
     flops = [float(row["flops"]) for row in train if row.get("flops")]
-    asked = [float(result["seconds"]) for result in _results(run) if "reused_from" not in result and "seconds" in result]
+    results = list(_results(run))
+    asked = [float(result["seconds"]) for result in results if "reused_from" not in result and "seconds" in result]
     return RunCost(
         run_id=run.run_id,
         device=_device_of(run),
@@ -69,7 +70,7 @@ def read_cost(run: RunPaths) -> RunCost:
         peak_memory_bytes=max(memory, default=None),
         stall_seconds=sum(stalls) if stalls else None,
         evaluation_seconds=sum(asked) if asked else None,
-        num_reused=sum("reused_from" in result for result in _results(run)),
+        num_reused=sum("reused_from" in result for result in results),
     )
 
 

@@ -14,7 +14,7 @@ from synthetic_study import write_run, write_sweep
 from analysis.load import Study, load_study
 from analysis.reference.load import paper_scores, read_models, read_numbers, read_scores, tasks_of
 from analysis.reference.tables import published_scores, published_tables
-from analysis.tables.paper import absent_paper_tables, paper_tables
+from analysis.tables.paper import fill_paper_tables
 from analysis.tables.paper_beside import beside_paper, compare_with_paper
 from analysis.tables.paper_rows import ScoreRow
 from analysis.tables.paper_scores import scores_table
@@ -122,12 +122,12 @@ def study(out: Path) -> Study:
 
 @pytest.fixture(scope="module")
 def tables(study: Study) -> dict[str, Table]:
-    return {table.name: table for table in paper_tables(study)}
+    return {table.name: table for table in fill_paper_tables(study)[0]}
 
 
 def test_a_study_of_the_papers_cells_fills_its_tables(study: Study, tables: dict[str, Table]) -> None:
     assert tuple(tables) == NAMES
-    assert absent_paper_tables(study) == []
+    assert fill_paper_tables(study)[1] == []
     assert line(tables["table1"], "7B (llama2_7b)") == {
         **line(published_tables()[0], "7B"),
         "Params": "7B (llama2_7b)",
@@ -202,10 +202,10 @@ def test_a_study_with_other_tasks_says_why_tables_are_absent(tmp_path: Path) -> 
     write_sweep(tmp_path, ["none"])
     write_run(tmp_path, "none-s0", "none", tasks=("mini_choice",), marks=(0.0, 1.0))
     study = load_study(tmp_path, "parallel")
-    absent = dict(absent_paper_tables(study))
+    absent = dict(fill_paper_tables(study)[1])
     assert set(absent) == set(NAMES) - {"table1", "table10", "appendix_d4"}
     assert "jcqa" in absent["table4_japanese"] and "swallow evaluate" in absent["table5"] and "logged" in absent["table7"]
-    assert {table.name for table in paper_tables(study)} == {"table1", "table10", "appendix_d4"}
+    assert {table.name for table in fill_paper_tables(study)[0]} == {"table1", "table10", "appendix_d4"}
     with pytest.raises(RequestError, match="none of the Japanese tasks"):
         beside_paper(tmp_path, "parallel")
 

@@ -13,7 +13,7 @@ from analysis.__main__ import main
 from analysis.claims.compare import INCONCLUSIVE, NOT_COMPARED, Claim, compare_contrasts
 from analysis.items import ItemReader
 from analysis.load import Measure, load_study
-from analysis.summary import summary_text
+from analysis.summary import study_summary
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 
@@ -145,7 +145,7 @@ def test_damaged_items_of_one_seed_keep_its_cell_out_of_the_table(tmp_path: Path
         for seed in (0, 1):
             write_run(tmp_path, f"{level}-s{seed}", level, seed=seed, marks=(1.0,), tasks=("mini_choice",))
     truncate(folder(tmp_path, run_id="mixed-s1") / "items.parquet")
-    text = summary_text(tmp_path, "parallel")
+    text = study_summary(load_study(tmp_path, "parallel"))
     assert "| mixed | — |" in text and "problem: mixed-s1 at 2,000,000 tokens, mini_choice" in text
 
 
@@ -159,7 +159,7 @@ def test_missing_cells_and_absent_tasks_are_no_problem(tmp_path: Path, capsys: p
     assert {missing.reason for missing in study.missing} == {"not evaluated at 2,000,000 tokens: mini_en_ja", "no such run yet"}
     assert claims["mixed", "mini_en_ja"].verdict == claims["never", "mini_choice"].verdict == NOT_COMPARED
     assert any("no result of mixed-s0" in note for note in claims["mixed", "mini_en_ja"].notes)
-    text = summary_text(tmp_path, "parallel")
+    text = study_summary(load_study(tmp_path, "parallel"))
     assert "missing: never: no such run yet" in text and "problem" not in text and "| never | — | — |" in text
     assert main(["--out", str(tmp_path), "parallel"]) == 0
     assert capsys.readouterr().err == ""
