@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from analysis.load import Study
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import ABSENT
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.cost import RunCost, read_cost

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from analysis.claims.asked import test_of
 from analysis.claims.compare import Claim
 from analysis.load import Measure, Study
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import signed
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from analysis.load import Study
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import ABSENT, plain
 from swallow_exp.record.health import LIMITS, SEEN_LIMIT, chance_level, last_checkpoint, overlap_worries_of, worries_of
 from swallow_exp.record.schema import HealthRecord, OverlapRecord

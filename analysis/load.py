@@ -23,8 +23,9 @@ from analysis.items import ItemReader
 from analysis.problems import Problem, usable_records
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
+from swallow_exp.record.health import read_overlap
 from swallow_exp.record.schema import EvaluationRecord, HealthRecord, ItemStatistics, OverlapRecord
-from swallow_exp.record.store import read_absent, read_curve, read_overlap, read_run_results, read_sweep
+from swallow_exp.record.store import read_absent, read_curve, read_run_results, read_sweep
 
 if TYPE_CHECKING:
     import pandas as pd

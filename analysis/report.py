@@ -22,7 +22,6 @@ from analysis.cost import cost_table, read_costs
 from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
 from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import training_claims
-from analysis.figures.paper import absent_paper_figures, draw_paper_figures
 from analysis.figures.study import changes_figure, learning_figure
 from analysis.figures.style import rendering_beside, save_figure
 from analysis.flips import gather_flips
@@ -30,9 +29,10 @@ from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
 from analysis.page.basis import Method, provenance_csv, runs_table
 from analysis.page.page import Parts, page_tables, render_page
-from analysis.tables.paper import fill_paper_tables
-from analysis.tables.study import changes_table, comparison_table
-from analysis.tables.table import Table, write_table
+from analysis.paper.figures import absent_paper_figures, draw_paper_figures
+from analysis.paper.study_tables import fill_paper_tables
+from analysis.scores import changes_table, comparison_table
+from analysis.table import Table, write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths

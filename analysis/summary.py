@@ -7,8 +7,8 @@ Reads  nothing but the study.  Writes  nothing.
 from __future__ import annotations
 
 from analysis.load import Study
-from analysis.tables.study import comparison_table
-from analysis.tables.table import as_markdown
+from analysis.scores import comparison_table
+from analysis.table import as_markdown
 
 
 def study_summary(study: Study) -> str:

@@ -25,7 +25,7 @@ from analysis.figures.drawn import PageFigure
 from analysis.figures.style import DASHES, INK, MUTED, figure_style, new_figure, save_figure, series_style
 from analysis.figures.style import PAPER as BACKGROUND
 from analysis.load import Study
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import ABSENT, interval, plain, signed
 from swallow_exp.artefact.paths import ReportPaths
 from swallow_exp.record.schema import FertilityRecord

@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.load import Study
 from analysis.page.blocks import Numbers, embedded
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import ABSENT, tokens_text
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths

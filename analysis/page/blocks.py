@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from analysis.figures.drawn import PageFigure
 from analysis.page.assets import FIGURE_COLOURS
-from analysis.tables.table import Table, as_html
+from analysis.table import Table, as_html
 from swallow_exp.record.schema import EvaluationRecord
 
 Numbers = Mapping[EvaluationRecord, int]  # evaluation -> its place in the page's list of sources

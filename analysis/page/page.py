@@ -27,7 +27,7 @@ from analysis.page.basis import Method, basis, run_facts, runs_table, sources_da
 from analysis.page.blocks import Section, figure_cards, folded, folded_table, number_sources, table_card
 from analysis.page.flips import flips_section
 from analysis.page.verdicts import findings, training_findings
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import listing
 from swallow_exp.record.cost import RunCost
 

@@ -22,7 +22,7 @@ def demo(arguments: Arguments) -> int:
 def show(arguments: Arguments) -> int:
     """What a run is."""
     from swallow_exp.config import compose_config
-    from swallow_exp.sweep.show import show_run
+    from swallow_exp.inspect.show import show_run
 
     no_names(arguments, "show")
     print(show_run(compose_config(arguments.overrides, arguments.config_dirs)))
@@ -35,8 +35,8 @@ def stage(name: str) -> Callable[[Arguments], int]:
     def build(arguments: Arguments) -> int:
         """Build one artefact and what it needs."""
         from swallow_exp.config import compose_config
+        from swallow_exp.inspect.summary import stage_summary
         from swallow_exp.sweep.build import build_stages
-        from swallow_exp.sweep.summary import stage_summary
 
         no_names(arguments, name)
         config = compose_config(arguments.overrides, arguments.config_dirs).config
@@ -134,9 +134,9 @@ def plan(arguments: Arguments) -> int:
     """What a grid, or one run, will take before it runs."""
     import json
 
+    from swallow_exp.inspect.plan import plan_cells, plan_page, plan_plain
+    from swallow_exp.inspect.speed import Stated
     from swallow_exp.sweep.grid import expand_sweep
-    from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
-    from swallow_exp.sweep.speed import Stated
 
     stated = Stated(*(arguments.positive_number(flag) for flag in ("--mfu", "--tokens-per-second", "--price")))
     if stated.mfu is not None and (stated.tokens_per_second is not None or stated.mfu > 1):
@@ -154,7 +154,7 @@ def plan(arguments: Arguments) -> int:
 
 def status(arguments: Arguments) -> int:
     """How every run is."""
-    from swallow_exp.sweep.status import status_rows, status_table
+    from swallow_exp.inspect.status import status_rows, status_table
 
     named = names(arguments, "status", 0, 1, "at most one sweep's name")
     rows = status_rows(arguments.out, named[0] if named else None)
@@ -176,9 +176,8 @@ def evaluate(arguments: Arguments) -> int:
 
 def publish(arguments: Arguments) -> int:
     """Send the outbox of a run, or of every run of a sweep."""
-    from swallow_exp.record.store import read_sweep
+    from swallow_exp.record.store import find_run, read_sweep
     from swallow_exp.sweep.follow import publish_runs
-    from swallow_exp.sweep.status import find_run
 
     name, out = names(arguments, "publish", 1, 1, "one run_id or sweep name")[0], arguments.out
     sweep = read_sweep(out, name)
@@ -221,9 +220,9 @@ def dashboard(arguments: Arguments) -> int:
 
 def report(arguments: Arguments) -> int:
     """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
+    from analysis.paper.beside import beside_paper, write_beside_paper
     from analysis.problems import reported_problems
     from analysis.report import build_report
-    from analysis.tables.paper_beside import beside_paper, write_beside_paper
     from swallow_exp.artefact.paths import ReportPaths
     from swallow_exp.artefact.processes import usable_cores
     from swallow_exp.artefact.progress import say
@@ -262,9 +261,9 @@ def _report_summary(arguments: Arguments, name: str) -> int:
 
 def _report_paper(arguments: Arguments, *, beside: bool) -> int:
     """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
-    from analysis.reference.report import build_paper_report
-    from analysis.reference.statement import statement_line, statements_summary
-    from analysis.reference.statements import paper_statements
+    from analysis.paper.report import build_paper_report
+    from analysis.paper.statement import statement_line, statements_summary
+    from analysis.paper.statements import paper_statements
 
     names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
     if beside:
@@ -279,7 +278,7 @@ def _report_paper(arguments: Arguments, *, beside: bool) -> int:
 def export(arguments: Arguments) -> int:
     """A checkpoint as a Hugging Face folder."""
     from swallow_exp.checkpoint.handover import copy_export
-    from swallow_exp.sweep.status import find_run
+    from swallow_exp.record.store import find_run
 
     run = find_run(arguments.out, names(arguments, "export", 1, 1, "one run_id")[0])
     to = user_path(arguments.values["--to"]) if "--to" in arguments.values else None
@@ -290,7 +289,7 @@ def export(arguments: Arguments) -> int:
 
 def gc(arguments: Arguments) -> int:
     """Apply retention."""
-    from swallow_exp.sweep.gc import find_garbage, garbage_table, remove_garbage
+    from swallow_exp.inspect.gc import find_garbage, garbage_table, remove_garbage
 
     names(arguments, "gc", 0, 0, "no names")
     if {"--yes", "--dry-run"} <= arguments.flags:
@@ -304,7 +303,7 @@ def gc(arguments: Arguments) -> int:
 
 def why(arguments: Arguments) -> int:
     """Which choices make two runs differ."""
-    from swallow_exp.sweep.status import find_run
+    from swallow_exp.record.store import find_run
     from swallow_exp.sweep.why import explain_difference
 
     first, second = (find_run(arguments.out, name) for name in names(arguments, "why", 2, 2, "two run_ids"))
@@ -324,7 +323,7 @@ def convert_tokens(arguments: Arguments) -> int:
 
 def verify(arguments: Arguments) -> int:
     """Re-hash and cross-check everything."""
-    from swallow_exp.sweep.verify import verify_and_print
+    from swallow_exp.inspect.verify import verify_and_print
 
     names(arguments, "verify", 0, 0, "no names: it checks the whole output root")
     return verify_and_print(arguments.out, as_json="--json" in arguments.flags)

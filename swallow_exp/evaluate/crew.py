@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import EXIT_DONE, RunFailed, SwallowError
+from swallow_exp.evaluate.engine.windows import Budget, Window
 from swallow_exp.evaluate.harness import Settings, load_checkpoint, load_engine
-from swallow_exp.evaluate.windows import Budget, Window
 
 WAIT = timedelta(days=7)  # the first process may wait as long for another evaluator; a lost process shows at once
 
@@ -185,7 +185,7 @@ class CrewEngine:
 
 
 def _merge(count: int, parts: Sequence[dict[int, Any]]) -> list[Any]:
-    from swallow_exp.evaluate.engine import merge
+    from swallow_exp.evaluate.engine.torch_engine import merge
 
     return merge(count, parts)
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from swallow_exp.artefact.files import digest_of, read_json
+from swallow_exp.evaluate.engine.vllm_engine import SPARE_TOKENS, VLLM, load_vllm
 from swallow_exp.evaluate.fit import Ruler
 from swallow_exp.evaluate.rows import add_gold, gold_metric, item_row, metric_key, metric_score, task_health
 from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Output, Task
-from swallow_exp.evaluate.vllm_engine import SPARE_TOKENS, VLLM, load_vllm
 from swallow_exp.record.aggregate import score_of_items
 
 LM_EVAL_TYPES = {CHOICE: "multiple_choice", GENERATE: "generate_until", CONDITIONAL: "loglikelihood", ROLLING: "loglikelihood_rolling"}
@@ -93,8 +93,8 @@ def load_engine(export: Path, settings: Settings, *, device: str | None = None) 
     import torch
     import transformers
 
-    from swallow_exp.evaluate.encoding import load_encoder
-    from swallow_exp.evaluate.engine import TorchEngine
+    from swallow_exp.evaluate.engine.encoding import load_encoder
+    from swallow_exp.evaluate.engine.torch_engine import TorchEngine
 
     encoder = load_encoder(export)
     transformers.utils.logging.disable_progress_bar()
@@ -107,9 +107,9 @@ def load_engine(export: Path, settings: Settings, *, device: str | None = None) 
 
 def load_checkpoint(export: Path, settings: Settings, *, device: str | None = None) -> Any:
     """CheckpointLM of an exported folder; raises RequestError when it is not one. vLLM is compared with our engine before it answers."""
-    from swallow_exp.evaluate.encoding import load_encoder
-    from swallow_exp.evaluate.language_model import CheckpointLM
-    from swallow_exp.evaluate.parity import ParityEngine
+    from swallow_exp.evaluate.engine.encoding import load_encoder
+    from swallow_exp.evaluate.engine.language_model import CheckpointLM
+    from swallow_exp.evaluate.engine.parity import ParityEngine
 
     encoder = load_encoder(export)
     if not settings.uses_vllm:

@@ -46,7 +46,7 @@ from swallow_exp.corpus.ngrams import (
 from swallow_exp.corpus.overlap import find_in_training_text, read_marks, write_marks
 from swallow_exp.evaluate.plan import Plan
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.record.store import read_overlap_entries, write_overlap
+from swallow_exp.record.health import read_overlap_entries, write_overlap
 
 KINDS = (CHARACTERS, WORDS)
 HALF = 0.5  # assumed: the share from which on an item counts as seen; overlap/<task>.parquet has every item's own

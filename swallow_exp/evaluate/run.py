@@ -28,13 +28,13 @@ from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.files import make_folder, user_disk
 from swallow_exp.artefact.progress import progress_bar, say
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.evaluate.encoding import load_encoder
+from swallow_exp.evaluate.engine.encoding import load_encoder
+from swallow_exp.evaluate.engine.vllm_engine import VLLM, check_vllm
 from swallow_exp.evaluate.harness import Settings, evaluate_task, load_checkpoint, settings_of
 from swallow_exp.evaluate.models import ForeignModel, check_model
 from swallow_exp.evaluate.overlap import Overlap
 from swallow_exp.evaluate.plan import Place, Plan, Planner
 from swallow_exp.evaluate.results import Asked, Key, announce, copy_result, index_results, is_done, write_outcome
-from swallow_exp.evaluate.vllm_engine import VLLM, check_vllm
 from swallow_exp.record.store import write_absent
 
 Loader = Callable[..., Any]  # as harness.load_checkpoint

@@ -3,16 +3,21 @@
 A worry is a share above a limit: of the items, of the answers, or of the training text's part in the items. `swallow status` and the report
 show the same ones.
 
-Reads/Writes  nothing (store.py reads the records).
+Reads   evaluations/overlap.json (store.py reads the other records)
+Writes  evaluations/overlap.json, overlap/<task>.parquet
 Source        paper appendix F (constant predictions, chance level)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
+from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
+from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.schema import HealthRecord, OverlapRecord
 
 SHARES = ("majority_share",)  # the other entries of `health` below are counts of items
@@ -79,3 +84,29 @@ def overlap_worries_of(record: OverlapRecord) -> Iterator[Worry]:
     for words, seen in ((QUESTION_SEEN, record.question_half), (GOLD_SEEN, record.gold_half)):
         if record.num_items and seen / record.num_items > SEEN_LIMIT:
             yield Worry(record.task, record.profile, words, seen / record.num_items)
+
+
+def read_overlap_entries(run: RunPaths) -> dict[str, dict[str, Any]]:
+    """The entries of overlap.json: folder of a task -> what was found."""
+    entries = read_json(run.overlap)
+    return {str(folder): dict(entry) for folder, entry in entries.items()} if isinstance(entries, dict) else {}
+
+
+def read_overlap(out: Path, run_id: str) -> Iterator[OverlapRecord]:
+    """Overlap of every task that was measured, in order of their folders."""
+    for _, entry in sorted(read_overlap_entries(RunPaths.of(out, run_id)).items()):
+        known = {field.name: entry[field.name] for field in fields(OverlapRecord) if field.name in entry}
+        yield OverlapRecord(**{**known, "run_id": run_id, "corpora": tuple(entry["corpora"])})
+
+
+def write_overlap(run: RunPaths, folder: str, entry: Mapping[str, Any], items: Mapping[str, Sequence[Any]]) -> None:
+    """Write the overlap of one task: its items (columns of equal length), then its entry. Callers hold `run.evaluation_lock`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.overlap_items(folder)
+    temporary = make_folder(path.parent) / f".{path.name}.tmp"
+    with user_disk(path):
+        pq.write_table(pa.table({name: pa.array(column) for name, column in items.items()}), temporary, compression="zstd")
+        temporary.replace(path)
+    write_json_atomic(run.overlap, {**read_overlap_entries(run), folder: dict(entry)})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
-from swallow_exp.artefact.paths import MODELS, RunPaths, models_folder, runs_folder, sweep_file
+from swallow_exp.artefact.paths import MODELS, RunPaths, models_folder, runs_folder, sweep_file, user_path
 from swallow_exp.record.events import read_events
 from swallow_exp.record.identity import IDENTITY_GROUPS
-from swallow_exp.record.schema import CurveRecord, EvaluationRecord, HealthRecord, ItemStatistics, OverlapRecord, RunRecord
+from swallow_exp.record.schema import CurveRecord, EvaluationRecord, HealthRecord, ItemStatistics, RunRecord
 from swallow_exp.record.status import read_status
 
 RESULT_NAME = "result.json"
@@ -258,32 +258,6 @@ def write_absent(run: RunPaths, absent: Mapping[str, str]) -> None:
         run.absent_tasks.unlink(missing_ok=True)
 
 
-def read_overlap_entries(run: RunPaths) -> dict[str, dict[str, Any]]:
-    """The entries of overlap.json: folder of a task -> what was found."""
-    entries = read_json(run.overlap)
-    return {str(folder): dict(entry) for folder, entry in entries.items()} if isinstance(entries, dict) else {}
-
-
-def read_overlap(out: Path, run_id: str) -> Iterator[OverlapRecord]:
-    """Overlap of every task that was measured, in order of their folders."""
-    for _, entry in sorted(read_overlap_entries(RunPaths.of(out, run_id)).items()):
-        known = {field.name: entry[field.name] for field in fields(OverlapRecord) if field.name in entry}
-        yield OverlapRecord(**{**known, "run_id": run_id, "corpora": tuple(entry["corpora"])})
-
-
-def write_overlap(run: RunPaths, folder: str, entry: Mapping[str, Any], items: Mapping[str, Sequence[Any]]) -> None:
-    """Write the overlap of one task: its items (columns of equal length), then its entry. Callers hold `run.evaluation_lock`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run.overlap_items(folder)
-    temporary = make_folder(path.parent) / f".{path.name}.tmp"
-    with user_disk(path):
-        pq.write_table(pa.table({name: pa.array(column) for name, column in items.items()}), temporary, compression="zstd")
-        temporary.replace(path)
-    write_json_atomic(run.overlap, {**read_overlap_entries(run), folder: dict(entry)})
-
-
 def read_items(out: Path, record: EvaluationRecord) -> ItemStatistics:
     """Statistics of every item behind one evaluation record, sorted by item id.
 
@@ -346,3 +320,18 @@ def read_curve(out: Path, run_id: str) -> list[CurveRecord]:
             tokens_per_second=row.get("tokens_per_second"),
         )
     return [rows[tokens] for tokens in sorted(rows)]
+
+
+def find_run(out: Path, given: str) -> RunPaths:
+    """A run by its id, by an unambiguous beginning or end of it, or by its folder."""
+    folder = user_path(given)
+    if folder.is_dir() and (folder / "identity.json").is_file():
+        return RunPaths(folder.resolve())
+    known = list_run_ids(out)
+    matches = [run_id for run_id in known if given and (run_id.startswith(given) or run_id.endswith(given))]
+    matches = [given] if given in known else matches
+    if len(matches) != 1:
+        what = f"{len(matches)} runs match" if matches else "no run matches"
+        shown = f"one of {', '.join(matches or known)}" if known else f"a run under {runs_folder(out)}, which has none"
+        raise RequestError(f"{what} '{given}'", expected=shown, remedy="give the whole run_id, or check --out")
+    return RunPaths.of(out, matches[0])

@@ -14,7 +14,7 @@ from swallow_exp.artefact.progress import is_interactive, say
 from swallow_exp.artefact.units import format_count
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.status import count_results
+from swallow_exp.sweep.progress import count_results
 
 
 def cell_state(state: str, tokens: int, budget: int, results: int) -> str:

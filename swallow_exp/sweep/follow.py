@@ -17,9 +17,8 @@ from swallow_exp.config.suites import compose_suite
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.evaluate.models import is_model
 from swallow_exp.record.status import is_stale, read_status
-from swallow_exp.record.store import list_run_ids, read_config
+from swallow_exp.record.store import find_run, list_run_ids, read_config
 from swallow_exp.sweep.build import add_fertility
-from swallow_exp.sweep.status import find_run
 from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
 from swallow_exp.track.live import LivePublication
 from swallow_exp.track.sinks import Destination, check_mode

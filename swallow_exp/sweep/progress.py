@@ -86,3 +86,8 @@ def evaluation_eta(run: RunPaths, evaluated: Mapping[int, list[str]], left: int)
 def publish_lag(run: RunPaths) -> int | None:
     """Rows of the outbox behind the furthest cursor; None when there is none. A dashboard on this machine is no place to send them to."""
     return min((lag for place, lag in publish_lags(run).items() if not place.startswith("trackio-")), default=None)
+
+
+def count_results(run: RunPaths) -> int:
+    """Tasks at checkpoints that have a result."""
+    return sum(map(len, evaluated_tasks(run).values()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from analysis.reference.load import PaperTask, read_tasks
+from analysis.paper.published import PaperTask, read_tasks
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 from swallow_exp.config import compose_config
 from swallow_exp.record.events import append_events

@@ -16,11 +16,11 @@ from analysis.claims.compare import EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim, c
 from analysis.figures.axes import BYTES, FLOPS, TOKENS
 from analysis.figures.bars import language_figure
 from analysis.figures.classes import Answers, answers_of, classes_figure, flips_of_majority, inference_measures, majority_shares
-from analysis.figures.paper import absent_paper_figures, draw_paper_figures, planned_figures
 from analysis.figures.series import cell_series, nth_series
-from analysis.figures.sketches import Given, Sketch
 from analysis.figures.style import GRID, INK, MUTED, PAPER, SERIES, figure_style, font_families, font_words, new_figure
 from analysis.load import Study, load_study
+from analysis.paper.figures import absent_paper_figures, draw_paper_figures, planned_figures
+from analysis.paper.sketches import Given, Sketch
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.classes import ClassCounts
 
@@ -159,7 +159,7 @@ def test_without_a_japanese_font_the_caption_says_so(monkeypatch: pytest.MonkeyP
 def _draw_in_two_processes(out: Path, to: Path, names: list[str]) -> None:
     program = (
         "import sys; from pathlib import Path; from analysis.load import load_study; from swallow_exp.artefact.paths import ReportPaths; "
-        "from analysis.figures.paper import draw_paper_figures; out, to, *names = sys.argv[1:]; "
+        "from analysis.paper.figures import draw_paper_figures; out, to, *names = sys.argv[1:]; "
         f"draw_paper_figures(load_study(Path(out), {NAME!r}), (), ReportPaths(Path(to)), seed=0, names=names)"
     )
     commands = [[sys.executable, "-W", "error", "-c", program, str(out), str(to / side), *names] for side in "ab"]

@@ -15,13 +15,13 @@ from analysis.figures.curves import curve_of
 from analysis.health import health_table, overlap_table, worries
 from analysis.load import load_study
 from analysis.report import build_report
-from analysis.tables.study import comparison_table
-from analysis.tables.table import as_csv
+from analysis.scores import comparison_table
+from analysis.table import as_csv
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.record.health import CHANCE, GOLD_SEEN, PART, QUESTION_SEEN, chance_level, is_chance, worries_of
+from swallow_exp.inspect.status import status_rows, status_table
+from swallow_exp.record.health import CHANCE, GOLD_SEEN, PART, QUESTION_SEEN, chance_level, is_chance, worries_of, write_overlap
 from swallow_exp.record.schema import HealthRecord
-from swallow_exp.record.store import write_absent, write_overlap
-from swallow_exp.sweep.status import status_rows, status_table
+from swallow_exp.record.store import write_absent
 
 CELLS = ("none", "mixed")
 LABELLED = {"truncated": 0, "empty": 0, "at_budget": 3, "invalid": 30, "majority_share": 0.4, "num_predicted": 4, "num_gold": 3}

@@ -22,8 +22,8 @@ from analysis.page.basis import Method
 from analysis.page.flips import BUDGET_BYTES, LONGEST_TEXT, fitting, shortened
 from analysis.page.page import Parts, render_page
 from analysis.page.verdicts import findings
-from analysis.tables.study import changes_table, comparison_table
-from analysis.tables.table import Table
+from analysis.scores import changes_table, comparison_table
+from analysis.table import Table
 from analysis.wording import sentence, summary, tally
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
 from swallow_exp.record.cost import RunCost

@@ -10,11 +10,11 @@ import pytest
 from paper_study import LLAMA_7B, shifted, write_cell, write_study
 from synthetic_study import write_run, write_sweep
 
-from analysis.reference.figure1 import draw_figure1
-from analysis.reference.load import paper_scores, tasks_of
-from analysis.reference.report import build_paper_report
-from analysis.reference.statements import paper_statements
-from analysis.reference.tables import published_tables
+from analysis.paper.figure1 import draw_figure1
+from analysis.paper.published import paper_scores, tasks_of
+from analysis.paper.published_tables import published_tables
+from analysis.paper.report import build_paper_report
+from analysis.paper.statements import paper_statements
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import ReportPaths, sweep_file
 from swallow_exp.cli import VERBS

@@ -12,14 +12,14 @@ from paper_study import LLAMA_7B, LLAMA_13B, shifted, write_cell, write_foreign,
 from synthetic_study import write_run, write_sweep
 
 from analysis.load import Study, load_study
-from analysis.reference.load import paper_scores, read_models, read_numbers, read_scores, tasks_of
-from analysis.reference.tables import published_scores, published_tables
-from analysis.tables.paper import fill_paper_tables
-from analysis.tables.paper_beside import beside_paper, compare_with_paper
-from analysis.tables.paper_rows import ScoreRow
-from analysis.tables.paper_scores import scores_table
-from analysis.tables.paper_settings import scientific
-from analysis.tables.table import Table, as_csv, as_html, as_latex, as_markdown, as_text
+from analysis.paper.beside import beside_paper, compare_with_paper
+from analysis.paper.published import paper_scores, read_models, read_numbers, read_scores, tasks_of
+from analysis.paper.published_tables import published_scores, published_tables
+from analysis.paper.rows import ScoreRow
+from analysis.paper.score_tables import scores_table
+from analysis.paper.setting_tables import scientific
+from analysis.paper.study_tables import fill_paper_tables
+from analysis.table import Table, as_csv, as_html, as_latex, as_markdown, as_text
 from swallow_exp.artefact.errors import RequestError
 
 NAMES = (

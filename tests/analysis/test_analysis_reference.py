@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.reference.load import (
+from analysis.paper.published import (
     SCORE_TABLES,
     find_model,
     layout_rows,
@@ -22,9 +22,9 @@ from analysis.reference.load import (
     tasks_of,
     throughput_rows,
 )
-from analysis.reference.statement import printed
-from analysis.reference.statements import paper_statements
-from analysis.tables.paper_rows import score_row
+from analysis.paper.rows import score_row
+from analysis.paper.statement import printed
+from analysis.paper.statements import paper_statements
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.evaluate.data import DataFolder
 from swallow_exp.evaluate.suite import DATASETS
@@ -204,7 +204,7 @@ def test_what_does_not_fall_out_is_said() -> None:
 
 def test_a_changed_score_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statements rest on the tables: another number, another verdict."""
-    from analysis.reference import statement, statements
+    from analysis.paper import statement, statements
 
     changed = {**paper_scores(), ("swallow_70b", "mgsm"): 49.0, ("llama2_7b", "jsquad"): 80.1}
     for module in (statement, statements):

@@ -17,8 +17,8 @@ from analysis.figures.loss import smoothed
 from analysis.figures.study import panels_of
 from analysis.load import load_study
 from analysis.report import build_report
-from analysis.tables.study import comparison_table
-from analysis.tables.table import as_latex
+from analysis.scores import comparison_table
+from analysis.table import as_latex
 from analysis.wording import plain, signed, tokens_text
 
 TASKS = ("mini_choice", "mini_arithmetic", "mini_en_ja", "heldout_japanese")

@@ -11,7 +11,7 @@ from analysis.efficiency import measure
 from analysis.efficiency.measure import FEW_TEXTS, SavedText, compare_counts, gain_of, measure_study, paper_rows
 from analysis.efficiency.tokens import draw_token_efficiency, interval_lines, token_efficiency_table
 from analysis.load import load_study
-from analysis.tables.table import as_csv, as_latex, as_markdown
+from analysis.table import as_csv, as_latex, as_markdown
 from swallow_exp.artefact.paths import ReportPaths, RunPaths, fertility_file
 from swallow_exp.record.store import read_result, write_result
 from swallow_exp.record.token_counts import PAPER_GAIN, PAPER_REDUCTION, PAPER_TOKEN_RATIO, read_fertility, write_fertility

@@ -17,7 +17,7 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.evaluate import readers
+from swallow_exp.corpus import readers
 from swallow_exp.evaluate.data import DataFile, DataFolder, MissingData
 
 TEXT = '{"q": "問"}\n'.encode()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.evaluate.encoding import TextEncoder, load_encoder
+from swallow_exp.evaluate.engine.encoding import TextEncoder, load_encoder
 
 BOS = 1
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.evaluate.windows import Budget, Window
+from swallow_exp.evaluate.engine.windows import Budget, Window
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_rows_that_have_ended_leave_the_batch(engine: Any) -> None:
 
 @pytest.mark.parametrize("parts", [2, 3, 50])
 def test_parts_add_up_to_the_whole_bit_for_bit(engine: Any, parts: int) -> None:
-    from swallow_exp.evaluate.engine import merge
+    from swallow_exp.evaluate.engine.torch_engine import merge
 
     windows = _family()
     shares = [engine.score_part(windows, part, parts) for part in range(parts)]
@@ -152,8 +152,8 @@ def test_a_model_that_sees_only_so_far_back(tokenizer_folder: Path) -> None:
     from tokenizers import Tokenizer
     from transformers import MistralConfig, MistralForCausalLM
 
-    from swallow_exp.evaluate.encoding import TextEncoder
-    from swallow_exp.evaluate.engine import TorchEngine
+    from swallow_exp.evaluate.engine.encoding import TextEncoder
+    from swallow_exp.evaluate.engine.torch_engine import TorchEngine
 
     before = torch.get_rng_state()
     torch.manual_seed(0)

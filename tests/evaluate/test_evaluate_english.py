@@ -14,9 +14,9 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import read_parquet
 from swallow_exp.evaluate.data import MissingData
 from swallow_exp.evaluate.harness import evaluate_task
-from swallow_exp.evaluate.readers import read_parquet
 from swallow_exp.evaluate.suite import build_tasks, collect_tasks
 from swallow_exp.evaluate.task import GENERATE, Output, Task
 from swallow_exp.evaluate.tasks.hellaswag.task import clean

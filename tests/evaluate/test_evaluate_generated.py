@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.evaluate.engine.windows import Budget
 from swallow_exp.evaluate.harness import evaluate_task
 from swallow_exp.evaluate.run import evaluate_runs
 from swallow_exp.evaluate.tasks.miniature import miniature_answer, miniature_choice, miniature_translation
-from swallow_exp.evaluate.windows import Budget
 from swallow_exp.record.store import read_evaluations, read_result
 from swallow_exp.record.token_counts import read_generated
 

@@ -72,7 +72,7 @@ def test_same_numbers_as_hflm_given_the_same_ids(load: Callable[..., Any]) -> No
 
 
 def test_batching_does_not_change_results(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from swallow_exp.evaluate import engine
+    from swallow_exp.evaluate.engine import torch_engine as engine
 
     requests = _requests("loglikelihood", [(a, " " + b) for a in TEXTS[:3] for b in TEXTS[:3]])
     one = load(batch_size=1).loglikelihood(requests)
@@ -85,7 +85,7 @@ def test_batching_does_not_change_results(load: Callable[..., Any], monkeypatch:
 
 @pytest.mark.parametrize(("num_context", "num_target"), [(5, 5), (200, 5), (5, 200), (3, 64), (64, 65), (200, 200), (1, 500), (1, 128)])
 def test_windows_score_each_target_token_once_and_fit(num_context: int, num_target: int) -> None:
-    from swallow_exp.evaluate.windows import scoring_windows
+    from swallow_exp.evaluate.engine.windows import scoring_windows
 
     bos, limit = 1, 64
     context = [bos, *range(1_000, 1_000 + num_context - 1)]
@@ -152,7 +152,7 @@ def _greedy_one_by_one(lm: Any, context: list[int], steps: int) -> list[int]:
 
 
 def test_generation_is_plain_greedy_decoding(load: Callable[..., Any], knowing_export: Any) -> None:
-    from swallow_exp.evaluate.windows import Budget
+    from swallow_exp.evaluate.engine.windows import Budget
 
     for export_lm in (load(), load(knowing_export)):
         contexts = [
@@ -191,7 +191,7 @@ def test_answers_stop_at_the_budget_in_bytes_and_at_the_stop(load: Callable[...,
 
 
 def test_ids_beyond_the_tokenizer_are_never_generated(load: Callable[..., Any]) -> None:
-    from swallow_exp.evaluate.windows import Budget
+    from swallow_exp.evaluate.engine.windows import Budget
 
     lm = load()
     contexts = [lm.encoder.context(text) for text in TEXTS[:3]]

@@ -18,9 +18,9 @@ from swallow_exp.config.suites import compose_suite
 from swallow_exp.evaluate import run as evaluation
 from swallow_exp.evaluate.models import check_model, is_model, open_model
 from swallow_exp.evaluate.run import evaluate_model, evaluate_runs
+from swallow_exp.inspect.status import status_rows, status_table
 from swallow_exp.record.events import read_events
 from swallow_exp.record.store import list_model_ids, read_absent, read_evaluations, read_health, read_items
-from swallow_exp.sweep.status import status_rows, status_table
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "evaluation"
 SUITE = SuiteConfig(name="own", tasks=["mini_choice", "mini_question"], limit=3, device="cpu")

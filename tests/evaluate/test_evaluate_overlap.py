@@ -23,7 +23,8 @@ from swallow_exp.evaluate.run import evaluate_runs
 from swallow_exp.evaluate.suite import Collected
 from swallow_exp.evaluate.task import CHOICE, GENERATE, ROLLING, Item, Task
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource
-from swallow_exp.record.store import read_evaluations, read_overlap
+from swallow_exp.record.health import read_overlap
+from swallow_exp.record.store import read_evaluations
 
 TRAINING = [
     "富士山の高さについて。日本で一番高い山は何という名前ですか？　富士山です。そのほかの話も続く。",

@@ -14,9 +14,9 @@ import pytest
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.miniature import items
-from swallow_exp.evaluate.parity import MAX_SHOWN, NUM_ITEMS, ParityEngine
-from swallow_exp.evaluate.vllm_engine import VllmEngine
-from swallow_exp.evaluate.windows import Budget, Window
+from swallow_exp.evaluate.engine.parity import MAX_SHOWN, NUM_ITEMS, ParityEngine
+from swallow_exp.evaluate.engine.vllm_engine import VllmEngine
+from swallow_exp.evaluate.engine.windows import Budget, Window
 
 
 @dataclass

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from swallow_exp.evaluate.prefixes import MIN_STEM, Limits, Pack, build_forest, lay_out, plan_packs
+from swallow_exp.evaluate.engine.prefixes import MIN_STEM, Limits, Pack, build_forest, lay_out, plan_packs
 
 
 def _sequences(seed: int) -> tuple[list[tuple[int, ...]], list[int]]:

@@ -9,7 +9,7 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.sweep.status import find_run
+from swallow_exp.record.store import find_run
 
 
 def test_a_run_is_found_by_id_part_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import first_line, paper_answer
-from swallow_exp.evaluate.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.task import FAIR, GENERATE, PAPER, Item, Metric, Task
 
 OPENING = "以下はタスクを説明する指示と、追加の背景情報を提供する入力の組み合わせです。要求を適切に満たす回答を書いてください。"

@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from swallow_exp.corpus.readers import malformed
 from swallow_exp.evaluate.fit import DROP_FIRST_SHOTS, Fit, Ruler
-from swallow_exp.evaluate.readers import malformed
 from swallow_exp.evaluate.shots import Shots, chosen_shots, fixed_shots
 from swallow_exp.evaluate.task import CHOICE, FAIR, GENERATE, PAPER, Item, Metric, Task
 

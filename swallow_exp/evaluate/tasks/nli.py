@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from swallow_exp.artefact.errors import RequestError
+from swallow_exp.corpus.readers import malformed
 from swallow_exp.evaluate.data import DataFolder
 from swallow_exp.evaluate.metrics import (
     BALANCED_ACCURACY_CHOICE,
@@ -28,7 +29,6 @@ from swallow_exp.evaluate.metrics import (
     EXACT_MATCH_PAPER,
 )
 from swallow_exp.evaluate.metrics.likelihood import ACCURACY
-from swallow_exp.evaluate.readers import malformed
 from swallow_exp.evaluate.shots import fixed_shots
 from swallow_exp.evaluate.task import CHOICE, FAIR, Item, Task
 from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, SHOTS_NAME, generated_tasks, llm_jp_description, llm_jp_prompt, user_shots

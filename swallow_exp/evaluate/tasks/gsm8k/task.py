@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import GSM8K_FAIR, GSM8K_PAPER, final_number, marked_number
-from swallow_exp.evaluate.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.task import GENERATE, Item, Task
 from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
 

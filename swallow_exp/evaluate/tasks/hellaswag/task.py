@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import list_of, malformed, read_jsonl, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import ACCURACY, ACCURACY_NORM
-from swallow_exp.evaluate.readers import list_of, malformed, read_jsonl, text_of, value_of
 from swallow_exp.evaluate.task import CHOICE, Item, Task
 from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import malformed, read_tsv, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.readers import malformed, read_tsv, text_of
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.nli import Inference, inference_item, inference_tasks
 

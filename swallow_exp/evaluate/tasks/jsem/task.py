@@ -16,8 +16,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import malformed, read_xml
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.readers import malformed, read_xml
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.nli import Inference, inference_item, inference_tasks
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import read_tsv, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.readers import read_tsv, text_of
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_item, inference_tasks
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import list_of, malformed, read_json, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
-from swallow_exp.evaluate.readers import list_of, malformed, read_json, text_of
 from swallow_exp.evaluate.shots import fixed_shots
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt

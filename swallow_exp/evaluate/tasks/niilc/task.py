@@ -11,9 +11,9 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import malformed, read_xml
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
-from swallow_exp.evaluate.readers import malformed, read_xml
 from swallow_exp.evaluate.shots import fixed_shots
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt

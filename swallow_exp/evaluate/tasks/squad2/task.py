@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import list_of, malformed, read_json, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import (
     NO_ANSWER,
@@ -22,7 +23,6 @@ from swallow_exp.evaluate.metrics import (
     squad_normalise,
     squad_prediction,
 )
-from swallow_exp.evaluate.readers import list_of, malformed, read_json, text_of, value_of
 from swallow_exp.evaluate.shots import Shots, chosen_shots, fixed_shots
 from swallow_exp.evaluate.subset import choose_part
 from swallow_exp.evaluate.task import GENERATE, Item, Metric, Task

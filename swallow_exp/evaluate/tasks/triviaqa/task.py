@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
+from swallow_exp.corpus.readers import list_of, malformed, read_parquet, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics import TRIVIA_EXACT_FAIR, TRIVIA_EXACT_PAPER, TRIVIA_F1, trivia_normalise, trivia_paper
-from swallow_exp.evaluate.readers import list_of, malformed, read_parquet, text_of
 from swallow_exp.evaluate.task import GENERATE, Item, Task
 from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
 

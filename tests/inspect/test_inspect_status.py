@@ -14,10 +14,10 @@ import pytest
 
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths, cell_lease, sweep_file
+from swallow_exp.inspect.status import status_rows, status_table
 from swallow_exp.record.events import append_events, last_events
 from swallow_exp.record.status import STALE_AFTER_SECONDS, write_status
 from swallow_exp.sweep.lease import claim_lease
-from swallow_exp.sweep.status import status_rows, status_table
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.paths import RunPaths, cell_lease, runs_folder, user_path
+from swallow_exp.artefact.paths import RunPaths, cell_lease
 from swallow_exp.checkpoint.index import read_checkpoints
-from swallow_exp.record.health import overlap_worries_of, worries_of
+from swallow_exp.record.health import overlap_worries_of, read_overlap, worries_of
 from swallow_exp.record.status import is_stale, read_status
-from swallow_exp.record.store import list_model_ids, list_run_ids, read_absent, read_health, read_overlap, read_sweep
+from swallow_exp.record.store import list_model_ids, list_run_ids, read_absent, read_health, read_sweep
 from swallow_exp.sweep.lease import find_holder, has_died
 from swallow_exp.sweep.progress import budget_of, evaluated_tasks, evaluation_eta, num_marks_of, pace_of, publish_lag
 
@@ -28,11 +28,6 @@ UNKNOWN_OF_MODELS = (
     "trained_tokens", "budget_tokens", "checkpoints_planned", "results_planned", "eta_seconds", "gpu_hours", "attempts", "heartbeat",
     "publish_lag", "cause", "held_by",
 )  # fmt: skip
-
-
-def count_results(run: RunPaths) -> int:
-    """Tasks at checkpoints that have a result."""
-    return sum(map(len, evaluated_tasks(run).values()))
 
 
 def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
@@ -168,18 +163,3 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         profile = "" if worry["profile"] == "both" else f" ({worry['profile']})"
         found.setdefault(worry["worry"], []).append(f"{worry['task']}{profile} {worry['share']:.0%}")
     return [*lines, *(f"{row['run_id']}: {words}: {', '.join(tasks)}" for words, tasks in found.items())]
-
-
-def find_run(out: Path, given: str) -> RunPaths:
-    """A run by its id, by an unambiguous beginning or end of it, or by its folder."""
-    folder = user_path(given)
-    if folder.is_dir() and (folder / "identity.json").is_file():
-        return RunPaths(folder.resolve())
-    known = list_run_ids(out)
-    matches = [run_id for run_id in known if given and (run_id.startswith(given) or run_id.endswith(given))]
-    matches = [given] if given in known else matches
-    if len(matches) != 1:
-        what = f"{len(matches)} runs match" if matches else "no run matches"
-        shown = f"one of {', '.join(matches or known)}" if known else f"a run under {runs_folder(out)}, which has none"
-        raise RequestError(f"{what} '{given}'", expected=shown, remedy="give the whole run_id, or check --out")
-    return RunPaths.of(out, matches[0])

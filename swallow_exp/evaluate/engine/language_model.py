@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lm_eval.api.model import LM
 
-from swallow_exp.evaluate.encoding import TextEncoder
+from swallow_exp.evaluate.engine.encoding import TextEncoder
+from swallow_exp.evaluate.engine.windows import Budget, Window, scoring_windows
 from swallow_exp.evaluate.task import Written
-from swallow_exp.evaluate.windows import Budget, Window, scoring_windows
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -1,6 +1,6 @@
 """The paper's figures as sketches: each drawn from the study and given its words (alt text and caption), not yet saved.
 
-Reads  the study, its claims and items.  Writes  nothing (analysis.figures.paper saves).  Source  paper Figures 1 to 11
+Reads  the study, its claims and items.  Writes  nothing (analysis.paper.figures saves).  Source  paper Figures 1 to 11
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from analysis.tables.paper_rows import LayoutRow, ModelRow, PairsRow, ShapeRow, TaskRow, ThroughputRow
-from analysis.tables.table import Table
+from analysis.paper.rows import LayoutRow, ModelRow, PairsRow, ShapeRow, TaskRow, ThroughputRow
+from analysis.table import Table
 from analysis.wording import ABSENT, plain, tokens_text
 
 FORMATS = {"next_token_prediction": "Next Token Prediction", "translation_instruction": "Translation Instruction"}

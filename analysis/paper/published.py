@@ -7,7 +7,7 @@ table1.csv, table6.csv, table7.csv, table8.csv    as printed, in plain units
 numbers.csv     every number that the text states; `to`: the other end of a range
 
 Scores become EvaluationRecord with source "paper": run_id is the model's key, trained_tokens those of its continual pre-training.
-Reads   analysis/reference/*.csv.  Writes  nothing.  Source  paper Tables 1-10 and text.
+Reads   analysis/paper/*.csv.  Writes  nothing.  Source  paper Tables 1-10 and text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from analysis.tables.paper_rows import LayoutRow, ModelRow, PairsRow, ShapeRow, TaskRow, ThroughputRow
+from analysis.paper.rows import LayoutRow, ModelRow, PairsRow, ShapeRow, TaskRow, ThroughputRow
 from swallow_exp.record.schema import EvaluationRecord
 
 PAPER = "paper"
@@ -100,7 +100,7 @@ class Stated:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    text = (files("analysis.reference") / f"{name}.csv").read_text(encoding="utf-8")
+    text = (files("analysis.paper") / f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

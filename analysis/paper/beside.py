@@ -4,7 +4,7 @@ Corresponds   a cell with the paper's base model, vocabulary, mixture, no pairs 
               token 0 of such a base model -> Llama 2; a model of its name on Hugging Face that was evaluated here -> itself
 Text, recipe and machine may still differ; what was asked differently from the paper is marked.
 
-Reads  the study, analysis/reference/*.csv.  Writes  nothing (report: tables/beside_paper_*).  Source  paper Tables 4 and 9.
+Reads  the study, analysis/paper/*.csv.  Writes  nothing (report: tables/beside_paper_*).  Source  paper Tables 4 and 9.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.load import Study, load_study
-from analysis.reference.load import PaperModel, PaperTask, paper_averages, paper_scores, read_models, tasks_of
-from analysis.tables.paper_scores import AVERAGE, DECIMALS
-from analysis.tables.paper_study import Facts, Scored, facts_of, score_rows_of, scored_models
-from analysis.tables.table import OTHER_TEST, Table, as_text, write_table
+from analysis.paper.published import PaperModel, PaperTask, paper_averages, paper_scores, read_models, tasks_of
+from analysis.paper.score_tables import AVERAGE, DECIMALS
+from analysis.paper.study_rows import Facts, Scored, facts_of, score_rows_of, scored_models
+from analysis.table import OTHER_TEST, Table, as_text, write_table
 from analysis.wording import ABSENT, plain, signed
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import ReportPaths

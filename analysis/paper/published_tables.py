@@ -1,11 +1,11 @@
 """The paper's own Tables 1-10 and Appendix D.4, regenerated from its published numbers by the functions that make ours.
 
-Reads  analysis/reference/*.csv.  Writes  nothing.  Source  paper Tables 1-10, Appendix D.4.
+Reads  analysis/paper/*.csv.  Writes  nothing.  Source  paper Tables 1-10, Appendix D.4.
 """
 
 from __future__ import annotations
 
-from analysis.reference.load import (
+from analysis.paper.published import (
     layout_rows,
     model_rows,
     pairs_rows,
@@ -15,10 +15,10 @@ from analysis.reference.load import (
     tasks_of,
     throughput_rows,
 )
-from analysis.tables.paper_rows import score_row
-from analysis.tables.paper_scores import scores_table
-from analysis.tables.paper_settings import compute_table, table1, table6, table7, table8, table10, tasks_table
-from analysis.tables.table import Table
+from analysis.paper.rows import score_row
+from analysis.paper.score_tables import scores_table
+from analysis.paper.setting_tables import compute_table, table1, table6, table7, table8, table10, tasks_table
+from analysis.table import Table
 
 CAPTIONS = {
     "table4_japanese": "Swallow and Llama 2, from which it was trained, on the Japanese tasks (Table 4, first part).",

@@ -20,10 +20,10 @@ from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.index import CheckpointRecord, add_checkpoint, read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import SavedState, find_states, partial_of, seal_state
 from swallow_exp.config import Config
+from swallow_exp.inspect.gc import Garbage, find_garbage, remove_garbage
 from swallow_exp.model.folder import GENERATION_NAME, TOKENIZER_NAMES
 from swallow_exp.record.status import write_status
 from swallow_exp.record.store import write_result
-from swallow_exp.sweep.gc import Garbage, find_garbage, remove_garbage
 
 HEADER = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
 SAFETENSORS = len(HEADER).to_bytes(8, "little") + HEADER + b"1234"

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from analysis.load import Study
-from analysis.reference.load import read_models, read_tasks, tasks_of
-from analysis.tables.paper_rows import ThroughputRow
-from analysis.tables.paper_scores import scores_table
-from analysis.tables.paper_settings import compute_table, table1, table6, table7, table8, table10, tasks_table
-from analysis.tables.paper_study import (
+from analysis.paper.published import read_models, read_tasks, tasks_of
+from analysis.paper.rows import ThroughputRow
+from analysis.paper.score_tables import scores_table
+from analysis.paper.setting_tables import compute_table, table1, table6, table7, table8, table10, tasks_table
+from analysis.paper.study_rows import (
     Facts,
     Scored,
     facts_of,
@@ -25,7 +25,7 @@ from analysis.tables.paper_study import (
     task_rows_of,
     throughput_rows_of,
 )
-from analysis.tables.table import Table
+from analysis.table import Table
 from analysis.wording import listing
 
 NO_FACTS = "no run of the sweep has a readable identity"

@@ -5,7 +5,7 @@
 (3) statements  what the text says, computed                      -> statements.json
 (4) page        everything on one page (last)                     -> index.html
 
-Reads   analysis/reference/*.csv.  Writes  <out>/reports/paper/.  Source  paper Tables 1-10, Figure 1 and text.
+Reads   analysis/paper/*.csv.  Writes  <out>/reports/paper/.  Source  paper Tables 1-10, Figure 1 and text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from analysis.figures.drawn import PageFigure
 from analysis.page.assets import style
 from analysis.page.blocks import inline_svg
-from analysis.reference.figure1 import draw_figure1
-from analysis.reference.load import PAPER
-from analysis.reference.statement import Statement, place_of, statements_summary
-from analysis.reference.statements import paper_statements
-from analysis.reference.tables import published_tables
-from analysis.tables.table import Table, as_html, write_table
+from analysis.paper.figure1 import draw_figure1
+from analysis.paper.published import PAPER
+from analysis.paper.published_tables import published_tables
+from analysis.paper.statement import Statement, place_of, statements_summary
+from analysis.paper.statements import paper_statements
+from analysis.table import Table, as_html, write_table
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths, sweep_file

@@ -23,10 +23,10 @@ import torch
 from transformers import DynamicCache
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
-from swallow_exp.evaluate.decoding import Answers, RoomyCache
-from swallow_exp.evaluate.encoding import TextEncoder
-from swallow_exp.evaluate.prefixes import Layout, Limits, Node, Pack, build_forest, lay_out, plan_packs
-from swallow_exp.evaluate.windows import Budget, Window
+from swallow_exp.evaluate.engine.decoding import Answers, RoomyCache
+from swallow_exp.evaluate.engine.encoding import TextEncoder
+from swallow_exp.evaluate.engine.prefixes import Layout, Limits, Node, Pack, build_forest, lay_out, plan_packs
+from swallow_exp.evaluate.engine.windows import Budget, Window
 
 MAX_LOGITS = 1 << 27  # float32 logits held at once: 0.5 GiB
 # assumed: attention inside a pack costs tokens^2, everything else tokens x width: twice the width keeps the first the smaller

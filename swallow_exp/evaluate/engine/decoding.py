@@ -13,8 +13,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from swallow_exp.evaluate.encoding import TextEncoder
-from swallow_exp.evaluate.windows import Budget
+from swallow_exp.evaluate.engine.encoding import TextEncoder
+from swallow_exp.evaluate.engine.windows import Budget
 
 GROWTH = 64  # places added at once: enough that copying is rare, few enough that short answers cost no memory
 

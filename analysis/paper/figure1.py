@@ -1,7 +1,7 @@
 """Figure 1 of the paper from its Table 4: relative change of Swallow against Llama 2, a group of bars a task, a bar a size.
 
 The paper prints scores, not answers: without items there are no intervals.
-Reads  analysis/reference/*.csv.  Writes  figures/figure1.{svg,pdf,png}.  Source  paper Figure 1, Table 4.
+Reads  analysis/paper/*.csv.  Writes  figures/figure1.{svg,pdf,png}.  Source  paper Figure 1, Table 4.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from analysis.figures.drawn import PageFigure
 from analysis.figures.style import INK, SERIES, figure_style, new_figure, save_figure
-from analysis.reference.load import PaperTask, tasks_of
-from analysis.reference.statement import SIZES, relative_changes
+from analysis.paper.published import PaperTask, tasks_of
+from analysis.paper.statement import SIZES, relative_changes
 from analysis.wording import signed
 from swallow_exp.artefact.paths import ReportPaths
 

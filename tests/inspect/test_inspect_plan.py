@@ -15,16 +15,16 @@ from swallow_exp.cli.arguments import Arguments
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.levels import list_levels
 from swallow_exp.config.overrides import set_value
+from swallow_exp.inspect.estimate import Estimate, estimate_cell
+from swallow_exp.inspect.plan import plan_cells, plan_page, plan_plain
+from swallow_exp.inspect.speed import Measured, Stated, read_measured
 from swallow_exp.record.events import append_events
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.status import write_status
 from swallow_exp.sweep.composer import CellComposer
-from swallow_exp.sweep.estimate import Estimate, estimate_cell
 from swallow_exp.sweep.expand import expand_question
 from swallow_exp.sweep.narrow import question_of_plan
-from swallow_exp.sweep.plan import plan_cells, plan_page, plan_plain
 from swallow_exp.sweep.question import list_questions, read_question
-from swallow_exp.sweep.speed import Measured, Stated, read_measured
 
 LLAMA = ["experiment=swallow_7b", "machine=a100_40gb_8n", "strategy=table6_7b", "suite=paper"]
 

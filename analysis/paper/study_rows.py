@@ -19,9 +19,9 @@ from typing import Any
 
 from analysis.claims.asked import test_of, usual_test
 from analysis.load import Cell, Study
-from analysis.reference.load import PAPER, PaperModel, PaperTask, find_model, read_models, read_tasks
-from analysis.tables.paper_rows import LayoutRow, ModelRow, PairsRow, ScoreRow, ShapeRow, TaskRow, ThroughputRow
-from analysis.tables.study import finals_of, pooled_score, row_label, start_rows
+from analysis.paper.published import PAPER, PaperModel, PaperTask, find_model, read_models, read_tasks
+from analysis.paper.rows import LayoutRow, ModelRow, PairsRow, ScoreRow, ShapeRow, TaskRow, ThroughputRow
+from analysis.scores import finals_of, pooled_score, row_label, start_rows
 from analysis.wording import ABSENT, tokens_text
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json

@@ -27,7 +27,10 @@ from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import Results
 from analysis.figures.joint import joint_measure, joints_of
 from analysis.figures.loss import per_byte_cells
-from analysis.figures.sketches import (
+from analysis.figures.style import font_words, save_figure
+from analysis.figures.tasks import scored_measures
+from analysis.load import Contrast, Measure, Study
+from analysis.paper.sketches import (
     Given,
     Sketch,
     averages_sketch,
@@ -39,9 +42,6 @@ from analysis.figures.sketches import (
     majority_sketch,
     training_sketch,
 )
-from analysis.figures.style import font_words, save_figure
-from analysis.figures.tasks import scored_measures
-from analysis.load import Contrast, Measure, Study
 from analysis.wording import listing
 from swallow_exp.artefact.paths import ReportPaths
 from swallow_exp.artefact.progress import track

@@ -24,11 +24,11 @@ from swallow_exp.config import Config, recomputation_level
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.config.schema import BaseModelConfig
 from swallow_exp.evaluate.suite import task_names
+from swallow_exp.inspect.speed import CPU, Measured, Speed, Stated, speed_of
 from swallow_exp.model.describe import GIB, memory_of
 from swallow_exp.model.devices import peak_flops
 from swallow_exp.model.flops import PAPER_FLOPS, PAPER_STEPS, flops_per_token, num_parameters, padded_size, recomputed_flops_per_token
 from swallow_exp.model.memory import MemoryEstimate, export_bytes, state_bytes
-from swallow_exp.sweep.speed import CPU, Measured, Speed, Stated, speed_of
 
 SLACK_GIB = 2.0  # CUDA context, communication buffers, the allocator's slack
 PAPER_ADDED, PAPER_TRAINED_PIECES = 11_176, 16_000  # paper 3.3

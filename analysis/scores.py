@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from analysis.claims.asked import test_of, usual_test
 from analysis.claims.compare import Claim, pooled
 from analysis.load import Cell, Measure, Study
-from analysis.tables.table import OTHER_TEST, Table
+from analysis.table import OTHER_TEST, Table
 from analysis.wording import ABSENT, decimals_of, difference_text, p_text, plain, relative_text, score_text, tokens_text
 
 if TYPE_CHECKING:

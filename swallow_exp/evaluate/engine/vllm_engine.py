@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.evaluate.encoding import TextEncoder
-from swallow_exp.evaluate.windows import Budget, Window
+from swallow_exp.evaluate.engine.encoding import TextEncoder
+from swallow_exp.evaluate.engine.windows import Budget, Window
 
 VLLM = "vllm"
 GPU_SHARE = 0.6  # assumed: the rest is for the model that vLLM is compared with

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from swallow_exp.artefact.errors import RunFailed
-from swallow_exp.evaluate.encoding import TextEncoder
-from swallow_exp.evaluate.windows import Budget, Window
+from swallow_exp.evaluate.engine.encoding import TextEncoder
+from swallow_exp.evaluate.engine.windows import Budget, Window
 
 NUM_ITEMS = 50
 MAX_SHOWN = 5

@@ -2,7 +2,7 @@
 
 A range `36–63%` falls out when the lowest and the highest computed value print as its two ends, in the digits the text uses.
 `up to N` when the highest does; `less than N` when every value is; `about N` when every value prints as N.
-Reads   analysis/reference/*.csv.  Writes  nothing.  Source  paper text, Table 4.
+Reads   analysis/paper/*.csv.  Writes  nothing.  Source  paper text, Table 4.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from analysis.reference.load import Stated, paper_scores, read_numbers
+from analysis.paper.published import Stated, paper_scores, read_numbers
 from analysis.wording import signed
 
 SIZES = ("7b", "13b", "70b")

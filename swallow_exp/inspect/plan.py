@@ -20,15 +20,15 @@ from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.units import format_bytes, format_count
+from swallow_exp.inspect.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
+from swallow_exp.inspect.speed import Stated, read_measured
 from swallow_exp.mixture.plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import output_root, read_inputs
-from swallow_exp.sweep.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
 from swallow_exp.sweep.expand import Cell, find_contrasts
 from swallow_exp.sweep.question import Question
-from swallow_exp.sweep.speed import Stated, read_measured
 from swallow_exp.sweep.why import undeclared_differences
 
 FORMULA = "12 h^2 L (1 + k/a + s/h + 1.5 f/h + V/(2 L h)) a position, forward and backward (swallow_exp/model/flops.py)"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from analysis.reference.load import PaperTask
-from analysis.tables.paper_rows import ScoreRow
-from analysis.tables.table import OTHER_TEST, Table
+from analysis.paper.published import PaperTask
+from analysis.paper.rows import ScoreRow
+from analysis.table import OTHER_TEST, Table
 from analysis.wording import ABSENT, plain
 
 DECIMALS = 1

@@ -1,6 +1,6 @@
 """What the paper's text says of its numbers, computed from its tables: what falls out, what does not, what nobody can compute.
 
-Reads   analysis/reference/*.csv.  Writes  nothing.  Source  paper text, Tables 1-10.
+Reads   analysis/paper/*.csv.  Writes  nothing.  Source  paper text, Tables 1-10.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from analysis.reference.load import (
+from analysis.paper.published import (
     Stated,
     layout_rows,
     pairs_rows,
@@ -21,9 +21,9 @@ from analysis.reference.load import (
     tasks_of,
     throughput_rows,
 )
-from analysis.reference.statement import SIZES, Statement, has_ends, printed, relative_changes, spread, stated
-from analysis.tables.paper_rows import score_row
-from analysis.tables.paper_scores import other_average
+from analysis.paper.rows import score_row
+from analysis.paper.score_tables import other_average
+from analysis.paper.statement import SIZES, Statement, has_ends, printed, relative_changes, spread, stated
 from analysis.wording import listing, plain, signed
 
 JAPANESE, ENGLISH = "Japanese", "English"
