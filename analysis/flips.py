@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.claims.asked import test_of
-from analysis.claims.compare import Claim
+from analysis.claims.claim import Claim
 from analysis.load import Measure, Study
 from analysis.table import Table
 from analysis.wording import signed

@@ -111,6 +111,8 @@ class Study:
     missing: tuple[Missing, ...]
     measures: tuple[Measure, ...]
     expects: str = ""  # what was thought before the runs
+    last_checkpoints: int = 1  # a run's score is the mean of so many of its last checkpoints, as the question declared
+    is_null: bool = False  # the question declares that its cells differ in nothing real
     outcome: str = ""  # what was written down after them
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
@@ -213,6 +215,8 @@ def load_study(out: Path, name: str) -> Study:
         section=str(sweep.get("section") or ""),
         expects=str(sweep.get("expects") or ""),
         outcome=str(sweep.get("outcome") or ""),
+        last_checkpoints=int(sweep.get("last_checkpoints") or 1),
+        is_null=bool(sweep.get("null")),
         baseline=dict(sweep.get("baseline") or {}),
         axes=dict(sweep.get("axes") or {}),
         cells=cells,

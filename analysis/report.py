@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.claims.claim import MARGINS
-from analysis.claims.compare import NUM_RESAMPLES, Claim, compare_contrasts
+from analysis.claims.claim import CONTRAST, INTERACTION, MARGINS, Claim
+from analysis.claims.compare import Comparer, compare_contrasts
 from analysis.claims.method import method_document
 from analysis.cost import cost_table, read_costs
 from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
@@ -44,8 +44,6 @@ def build_report(
     out: Path,
     name: str,
     *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
     margin: Mapping[str, float] | None = None,
     processes: int = 1,
 ) -> Path:
@@ -57,13 +55,16 @@ def build_report(
     """
     study = load_study(out, name)
     paths = ReportPaths.of(out, name)
-    claims = compare_contrasts(study, num_resamples=num_resamples, seed=seed, margins=margin)
-    method = Method(num_resamples, seed, sum(claim.p is not None for claim in claims))
-    training = training_claims(study, study.measures, seed=seed, margins={**MARGINS, **(margin or {})})
+    comparer = Comparer.of(study)
+    judged = compare_contrasts(study, margins=margin, comparer=comparer)
+    claims = [claim for claim in judged if claim.kind == CONTRAST]
+    interactions = [claim for claim in judged if claim.kind == INTERACTION]
+    method = Method(sum(claim.p is not None for claim in judged))
+    training = training_claims(comparer, study.measures, margins={**MARGINS, **(margin or {})})
     with rendering_beside(processes=processes):
-        figures = _draw(study, claims, training, paths, seed)
+        figures = _draw(comparer, claims, training, paths)
         flips, unread = gather_flips(study, claims, paths)
-        tables, absent = _tables(study, claims, seed)
+        tables, absent = _tables(study, claims, interactions)
         parts = Parts(
             tables=tables,
             figures=figures,
@@ -80,7 +81,7 @@ def build_report(
             problems=[str(problem) for problem in study.problems],
         )
         written = _write_tables(study, parts, paths)
-        write_json_atomic(paths.claims, claims_document(study, claims, training, method, margin))
+        write_json_atomic(paths.claims, claims_document(study, claims, interactions, training, method, margin))
         page = render_page(study, claims, method, parts)
     write_text_atomic(paths.index, page)
     _remove_others(paths.table("any", "csv").parent, ["provenance", *written])
@@ -95,10 +96,11 @@ def _remove_others(folder: Path, written: Collection[str]) -> None:
             path.unlink()
 
 
-def _tables(study: Study, claims: Sequence[Claim], seed: int) -> tuple[list[Table], list[tuple[str, str]]]:
+def _tables(study: Study, claims: Sequence[Claim], interactions: Sequence[Claim]) -> tuple[list[Table], list[tuple[str, str]]]:
     """The comparison and the changes first, then what vocabularies save, then the paper's tables; and why some of those are not there."""
-    efficiency = token_efficiency_table(study, seed=seed)
+    efficiency = token_efficiency_table(study)
     changes = [changes_table(study, claims)] if claims else []
+    changes += [changes_table(study, interactions, name="interactions")] if interactions else []
     filled, absent = fill_paper_tables(study)
     return [comparison_table(study), *changes, *([efficiency] if efficiency else []), *filled], absent
 
@@ -115,7 +117,12 @@ def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> list[str]:
 
 
 def claims_document(
-    study: Study, claims: Sequence[Claim], training: Sequence[Claim], method: Method, margin: Mapping[str, float] | None = None
+    study: Study,
+    claims: Sequence[Claim],
+    interactions: Sequence[Claim],
+    training: Sequence[Claim],
+    method: Method,
+    margin: Mapping[str, float] | None = None,
 ) -> dict[str, object]:
     """claims.json: the method, what is missing or wrong, every contrast on every measure, and every cell against its own token 0."""
     return {
@@ -127,6 +134,7 @@ def claims_document(
         "missing": [asdict(missing) for missing in study.missing],
         "problems": [asdict(problem) for problem in study.problems],
         "claims": [asdict(claim) for claim in claims],
+        "interactions": [asdict(claim) for claim in interactions],
         "training": [asdict(claim) for claim in training],
     }
 
@@ -139,8 +147,8 @@ def _undrawn(study: Study) -> list[tuple[str, str]]:
     return [("changes", why)]
 
 
-def _draw(study: Study, claims: Sequence[Claim], training: Sequence[Claim], paths: ReportPaths, seed: int) -> list[PageFigure]:
-    figures = []
+def _draw(comparer: Comparer, claims: Sequence[Claim], training: Sequence[Claim], paths: ReportPaths) -> list[PageFigure]:
+    study, figures = comparer.study, []
     changes = changes_figure(study, claims) if len(study.contrasts) <= MOST_CONTRASTS else None
     if changes is not None:
         told = " ".join(summary(c.label, [claim for claim in claims if claim.contrast == c.label]) for c in study.contrasts)
@@ -158,15 +166,15 @@ def _draw(study: Study, claims: Sequence[Claim], training: Sequence[Claim], path
         PageFigure(
             "learning",
             "How scores grew",
-            save_figure(learning_figure(study, seed=seed), "learning", paths),
+            save_figure(learning_figure(study), "learning", paths),
             f"Score against trained tokens for {listing([study.label_of(m) for m in study.measures])}, one line for each cell. "
             + _finals(study),
             "Bands are 95% intervals of each score over its items. They are not paired: overlapping bands do not mean that there is no "
             "difference.",
         )
     )
-    efficiency = draw_token_efficiency(study, paths, seed=seed)
-    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(study, claims, paths, seed=seed, training=training)]
+    efficiency = draw_token_efficiency(study, paths)
+    return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(comparer, claims, paths, training=training)]
 
 
 def _finals(study: Study) -> str:

@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.claims.align import Aligned, align, arm_score, one
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.compare import Claim, pooled
+from analysis.claims.claim import Claim
 from analysis.load import Cell, Measure, Study
 from analysis.table import OTHER_TEST, Table
-from analysis.wording import ABSENT, decimals_of, difference_text, p_text, plain, relative_text, score_text, tokens_text
+from analysis.wording import ABSENT, decimals_of, difference_text, interval, p_text, plain, relative_text, score_text, tokens_text
 
 if TYPE_CHECKING:
     from swallow_exp.record.schema import EvaluationRecord
 
 CHANGES = (
-    "contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "p (BH)", "noise floor", "items",
+    "contrast", "task", "verdict", "baseline", "score", "difference", "relative change", "adjusted p", "p (BH)",
+    "these runs, other items", "run noise", "runs per side", "items",
 )  # fmt: skip
-SOMETIMES = ("p (BH)", "noise floor")  # columns that are left out where no claim has them
+SOMETIMES = ("baseline", "score", "p (BH)", "run noise")  # columns that are left out where no claim has them
 
 
 def comparison_table(study: Study) -> Table:
@@ -70,8 +72,8 @@ def _origins(study: Study, claims: Sequence[Claim]) -> list[dict[str, tuple[Eval
     return found
 
 
-def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
-    """Every contrast on every measure; p after Benjamini and Hochberg, and the noise floor, where any claim has them."""
+def changes_table(study: Study, claims: Sequence[Claim], *, name: str = "changes") -> Table:
+    """Every comparison on every measure. Intervals are over runs and items, and beside them over items alone."""
     rows, values = [], []
     for claim in claims:
         decimals = decimals_of(claim)
@@ -86,18 +88,24 @@ def changes_table(study: Study, claims: Sequence[Claim]) -> Table:
                 relative_text(claim),
                 ABSENT if claim.p_holm is None else p_text(claim.p_holm),
                 ABSENT if claim.p_bh is None else p_text(claim.p_bh),
-                ABSENT if claim.noise_floor is None else plain(claim.noise_floor, decimals),
+                ABSENT if claim.items_interval is None else interval(claim.items_interval, decimals),
+                ABSENT if claim.run_noise is None else plain(claim.run_noise, decimals),
+                ABSENT if claim.difference is None else f"{max(1, len(claim.seed_differences))}",
                 ABSENT if claim.num_items is None else f"{claim.num_items}",
             )
         )
         count = None if claim.num_items is None else float(claim.num_items)
         scores = (claim.baseline_score, claim.score, claim.difference, claim.relative_change)
-        values.append((None, None, None, *scores, claim.p_holm, claim.p_bh, claim.noise_floor, count))
+        runs = None if claim.difference is None else float(max(1, len(claim.seed_differences)))
+        values.append((None, None, None, *scores, claim.p_holm, claim.p_bh, None, claim.run_noise, runs, count))
     used = [j for j, name in enumerate(CHANGES) if name not in SOMETIMES or any(line[j] is not None for line in values)]
     origins = _origins(study, claims)
     return Table(
-        name="changes",
-        caption="Differences on the same items with paired 95% intervals; p adjusted (Holm) over all rows of this table.",
+        name=name,
+        caption=(
+            "Differences of paired runs on the same items, with 95% intervals over runs and items; p adjusted (Holm) over all comparisons "
+            "of the report. Run noise: one standard deviation of the difference between runs."
+        ),
         columns=tuple(CHANGES[j] for j in used),
         rows=tuple(tuple(row[j] for j in used) for row in rows),
         values=tuple(tuple(line[j] for j in used) for line in values),
@@ -128,10 +136,12 @@ def pooled_score(study: Study, records: Sequence[EvaluationRecord]) -> float | N
     """Score over the seeds that have this measure; None when there is none, or when they were asked differently."""
     if not records or len({test_of(record) for record in records}) > 1:
         return None
-    over_items = pooled(study, records) if len(records) > 1 else None
+    over_items = align(study, [(one(record),) for record in records]) if len(records) > 1 else ""
     if any(study.problem_of(record) for record in records):
         return None  # of damaged items: named as a problem, in no average
-    return over_items.score if over_items else sum(record.score for record in records) / len(records)
+    if isinstance(over_items, Aligned):
+        return arm_score(over_items, records[0].aggregate)
+    return sum(record.score for record in records) / len(records)
 
 
 def start_rows(study: Study) -> list[tuple[str, list[list[EvaluationRecord]]]]:

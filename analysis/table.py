@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED
+from analysis.claims.claim import DEGRADED, EQUIVALENT, HELPS_LESS, HELPS_MORE, IMPROVED, INCONCLUSIVE, NOT_COMPARED, ONE_RUN
 from analysis.wording import ABSENT
 from swallow_exp.artefact.files import write_text_atomic
 from swallow_exp.artefact.paths import ReportPaths
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swallow_exp.record.schema import EvaluationRecord
 
 OTHER_TEST = "‡"
-VERDICTS = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
+VERDICTS = (IMPROVED, DEGRADED, HELPS_MORE, HELPS_LESS, EQUIVALENT, INCONCLUSIVE, ONE_RUN, NOT_COMPARED)
 # Unicode that LaTeX's default fonts lack.
 LATEX_SIGNS = {
     OTHER_TEST: r"$\ddagger$",

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.claims.bootstrap import Interval
-from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED, Claim
+from analysis.claims.claim import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, NOT_COMPARED, ONE_RUN, Claim, Interval
 from analysis.load import Measure
 
 ABSENT = "—"
@@ -80,7 +79,10 @@ def sentence(claim: Claim) -> str:
         return f"{claim.measure}: not compared."
     relative = "" if claim.relative_change is None else f" ({relative_text(claim)})"
     direction = "" if claim.higher_is_better else ", lower is better"
-    return f"{claim.measure} {difference_text(claim)}{relative}{direction}: {claim.verdict}."
+    alone = ""
+    if claim.verdict == ONE_RUN and claim.items_interval is not None:
+        alone = f", {interval(claim.items_interval, decimals_of(claim))} over items alone"
+    return f"{claim.measure} {difference_text(claim)}{relative}{direction}{alone}: {claim.verdict}."
 
 
 def listing(names: Sequence[str]) -> str:
@@ -90,13 +92,19 @@ def listing(names: Sequence[str]) -> str:
 
 def summary(label: str, claims: Sequence[Claim]) -> str:
     """One contrast in a few sentences: what it improved, what it degraded, what stayed the same, what cannot be told."""
-    order = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, NOT_COMPARED)
+    order = (IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, ONE_RUN, NOT_COMPARED)
     named = {verdict: [claim.measure for claim in claims if claim.verdict == verdict] for verdict in order}
     parts = [f"{verdict} {listing(named[verdict])}" for verdict in (IMPROVED, DEGRADED) if named[verdict]]
     if not parts:
-        parts = ["no difference could be established" if named[INCONCLUSIVE] or named[EQUIVALENT] else "nothing could be compared"]
+        some = named[INCONCLUSIVE] or named[EQUIVALENT] or named[ONE_RUN]
+        parts = ["no difference could be established" if some else "nothing could be compared"]
     sentences = [f"{label}: {' and '.join(parts)}."]
-    rest = {EQUIVALENT: "Equivalent on", INCONCLUSIVE: "Inconclusive on", NOT_COMPARED: "Not compared:"}
+    rest = {
+        EQUIVALENT: "Equivalent on",
+        INCONCLUSIVE: "Inconclusive on",
+        ONE_RUN: "One run per side, so no verdict, on",
+        NOT_COMPARED: "Not compared:",
+    }
     sentences += [f"{words} {listing(named[verdict])}." for verdict, words in rest.items() if named[verdict]]
     return " ".join(sentences)
 
@@ -106,7 +114,7 @@ def tally(claims: Sequence[Claim]) -> str:
     compared = [claim.verdict for claim in claims if claim.difference is not None]
     if not compared:
         return "Nothing could be compared yet."
-    order = dict.fromkeys((IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, *compared))
+    order = dict.fromkeys((IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, ONE_RUN, *compared))
     told = ", ".join(f"{count} {verdict}" for verdict in order if (count := compared.count(verdict)))
     absent = len(claims) - len(compared)
     return f"Of {len(compared)} task{'s' * (len(compared) > 1)}: {told}" + (f"; {absent} not compared." if absent else ".")
@@ -116,8 +124,8 @@ def cautions(claim: Claim, known: Sequence[str] = ()) -> list[str]:
     """What to know with a claim, beyond its sentence and what is `known` already."""
     decimals = decimals_of(claim)
     said = [words for warning in claim.warnings if (words := _warned(warning))]
-    if claim.noise_floor is not None:
-        said.append(f"noise floor {plain(claim.noise_floor, decimals)}" + (f" ({claim.noise_source})" if claim.noise_source else ""))
+    if claim.run_noise is not None:
+        said.append(f"run noise {plain(claim.run_noise, decimals)} ({claim.noise_source})")
     if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None:
         said.append(f"equivalent: the interval is within ±{plain(claim.equivalence_margin, decimals)}")
     if claim.sign_agreement:
@@ -129,8 +137,8 @@ def cautions(claim: Claim, known: Sequence[str] = ()) -> list[str]:
 
 
 def _warned(warning: str) -> str:
-    """`code: words` -> the words. The caveat of single seeds is said once a page, not with every claim."""
+    """`code: words` -> the words. The caveat of single runs is said once per page, not with every claim."""
     code, colon, words = warning.partition(": ")
     if not colon or not re.fullmatch(r"[a-z]+(_[a-z]+)*", code):
         return warning
-    return "" if code == "one_seed" else words
+    return "" if code == "one_run" else words

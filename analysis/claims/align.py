@@ -1,32 +1,47 @@
-"""Items of several results side by side: the ones they share, their clusters, and seeds summed item by item.
+"""Items of several results side by side: the ones they share, in units, run by run.
 
-(1) share    ids that every side has, in one order                   -> ids (n,), said when some were left out
-(2) units    items of one cluster are one unit, the thing that is drawn  -> Units: (n,) -> m
-(3) sum      statistics over the seeds of a side, then over the unit  -> (m, k) a side, in the form `score_of_sums` wants
+(1) share    ids that every side of every run has, in one order     -> ids (n,), and a note when some were left out
+(2) units    items of one cluster are one unit                      -> Units: (n,) -> m
+(3) mix      a side is one checkpoint, or several with shares       -> (n, k) per run and arm
+(4) sum      statistics over the units                              -> (s, a, m, k), in the form `score_of_sums` wants
 
-Letters: n items, m units, k statistics.   Reads  items of evaluations, through the study.  Writes  nothing.
+An arm is one of the cells that are compared: two for a contrast, four for an interaction. A side is
+what one run contributes to an arm: one checkpoint, several averaged, or a place between two.
+
+Letters: s runs (paired by seed), a arms, n items, m units, k statistics.
+Reads  items of evaluations, through the study.  Writes  nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.claims.bootstrap import FloatArray, sums_by_unit, unit_index
 from analysis.load import Study
-from swallow_exp.record.aggregate import score_of_items, score_of_sums, summable
+from swallow_exp.record.aggregate import FloatArray, score_of_sums, summable
 from swallow_exp.record.schema import EvaluationRecord, ItemStatistics
 
-RecordPair = tuple[EvaluationRecord, EvaluationRecord]
+Side = tuple[tuple[float, EvaluationRecord], ...]  # checkpoints with shares that sum to 1
+Arms = tuple[Side, ...]  # the sides of one seed, in the order of the arms
+
+
+def one(record: EvaluationRecord) -> Side:
+    """The side of a single checkpoint."""
+    return ((1.0, record),)
+
+
+def score_of(side: Side) -> float:
+    """Score of a side as its records state it."""
+    return sum(share * record.score for share, record in side)
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """What is drawn with replacement: index_N[i] is the unit of item i."""
+    """index_N[i] is the unit of item i."""
 
     index_N: npt.NDArray[np.int64]
     num_units: int
@@ -37,63 +52,70 @@ class Units:
         return len(self.index_N)
 
     def sums(self, statistics_NK: FloatArray) -> FloatArray:
-        """(n, k) -> (m, k)."""
-        return sums_by_unit(statistics_NK, self.index_N, self.num_units)
+        """Sum the items of each unit: (n, k) -> (m, k)."""
+        if self.num_units == self.num_items:
+            return statistics_NK
+        columns = [np.bincount(self.index_N, weights=column_N, minlength=self.num_units) for column_N in statistics_NK.T]
+        return np.stack(columns, axis=1)
 
 
 @lru_cache(maxsize=256)
 def units_by_cluster(item_ids: tuple[str, ...], clusters: tuple[str, ...]) -> Units:
-    """Items of one cluster are one unit, in the order they are met; an item without a cluster is a unit of its own."""
-    return Units(*unit_index(f"cluster {c}" if c else f"item {i}" for i, c in zip(item_ids, clusters, strict=True)))
+    """Items of one cluster are one unit, in the order they are met. An item without a cluster is a unit of its own."""
+    return unit_index(f"cluster {c}" if c else f"item {i}" for i, c in zip(item_ids, clusters, strict=True))
+
+
+def unit_index(names: Iterable[str]) -> Units:
+    """Items with one name are one unit, numbered in the order their names are met."""
+    place: dict[str, int] = {}
+    index_N = np.array([place.setdefault(name, len(place)) for name in names], dtype=np.int64)
+    return Units(index_N, len(place))
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Both sides of a contrast on the items all their runs have: per unit, seeds summed."""
+    """All arms of a comparison on the items that all their runs have."""
 
     units: Units
-    first_MK: FloatArray
-    baseline_MK: FloatArray
-    seed_differences: tuple[float, ...]
-    right_or_wrong: tuple[int, int] | None  # items only the first side has right, only the baseline; None where that is not all there is
-    notes: tuple[str, ...]
+    units_SAMK: FloatArray
+    notes: tuple[str, ...] = ()
 
 
-def align(study: Study, pairs: Sequence[RecordPair]) -> Aligned | str:
-    """Statistics of the items that every run of the comparison has; or why that is impossible."""
-    sides = [(study.items_of(a), study.items_of(b)) for a, b in pairs]
-    everyone = [side for pair in sides for side in pair if side is not None]
-    if len(everyone) < 2 * len(pairs):
-        lost = next(record for pair, items in zip(pairs, sides, strict=True) for record, i in zip(pair, items, strict=True) if i is None)
-        problem = study.problem_of(lost)
-        return f"items of {lost.run_id} cannot be used: {problem.reason}" if problem else ""
+def align(study: Study, seeds: Sequence[Arms]) -> Aligned | str:
+    """Statistics of the items that every run of the comparison has; or why that is impossible.
+
+    Args:
+        seeds: the arms of every seed, all of one measure.
+
+    Returns:
+        Aligned; or a reason in words, which is empty where item files are simply not there.
+    """
+    records = list(dict.fromkeys(record for arms in seeds for side in arms for _, record in side))
+    found = {record: study.items_of(record) for record in records}
+    lost = [record for record, items in found.items() if items is None]
+    if lost:
+        problem = study.problem_of(lost[0])
+        return f"items of {lost[0].run_id} cannot be used: {problem.reason}" if problem else ""
+    items_of = {record: items for record, items in found.items() if items is not None}
+    everyone = list(items_of.values())
     ids = _shared_ids(everyone)
     if not ids:
         return "the two sides share no item"
     notes: tuple[str, ...] = ()
-    if any(len(side.item_ids) != len(ids) for side in everyone):
+    if any(len(items.item_ids) != len(ids) for items in everyone):
         notes = (f"only the {len(ids)} items that all runs have are compared",)
+    units = _units_of(everyone[0], ids)
     aggregate = everyone[0].aggregate
-    rows = [_rows(side, ids) for side in everyone]
-    first, baseline = rows[::2], rows[1::2]
-    differences = tuple(score_of_items(a, aggregate) - score_of_items(b, aggregate) for a, b in zip(first, baseline, strict=True))
-    units = units_of_ids(everyone[0], ids)
-    return Aligned(
-        units=units,
-        first_MK=units.sums(summed(first, aggregate)),
-        baseline_MK=units.sums(summed(baseline, aggregate)),
-        seed_differences=differences if len(differences) > 1 else (),
-        right_or_wrong=_discordant(first[0], baseline[0]) if len(pairs) == 1 and aggregate == "mean" else None,
-        notes=notes,
-    )
+    rows = {record: units.sums(summable(_rows(items, ids), aggregate)) for record, items in items_of.items()}
+    stacked = np.stack([np.stack([_mixed(side, rows) for side in arms]) for arms in seeds])
+    return Aligned(units, stacked, notes)
 
 
-def _discordant(first_N1: FloatArray, baseline_N1: FloatArray) -> tuple[int, int] | None:
-    """(only the first right, only the baseline right) where every item is right or wrong."""
-    a, b = first_N1[:, 0], baseline_N1[:, 0]
-    if not all(bool(((side == 0) | (side == 1)).all()) for side in (a, b)):
-        return None
-    return int((a > b).sum()), int((b > a).sum())
+def _mixed(side: Side, rows: Mapping[EvaluationRecord, FloatArray]) -> FloatArray:
+    """The statistics of a side: its checkpoints, weighted by their shares."""
+    if len(side) == 1:
+        return rows[side[0][1]]
+    return np.asarray(sum(share * rows[record] for share, record in side), dtype=np.float64)
 
 
 def _shared_ids(sides: Sequence[ItemStatistics]) -> tuple[str, ...]:
@@ -104,7 +126,7 @@ def _shared_ids(sides: Sequence[ItemStatistics]) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*(set(side.item_ids) for side in sides))))
 
 
-def units_of_ids(items: ItemStatistics, ids: tuple[str, ...]) -> Units:
+def _units_of(items: ItemStatistics, ids: tuple[str, ...]) -> Units:
     """Units of some of the items of one side."""
     if ids is items.item_ids:
         return units_by_cluster(ids, items.clusters)
@@ -119,45 +141,6 @@ def _rows(items: ItemStatistics, ids: tuple[str, ...]) -> FloatArray:
     return items.statistics[[index[item_id] for item_id in ids]]
 
 
-def summed(by_seed: Sequence[FloatArray], aggregate: str) -> FloatArray:
-    """Statistics of aligned items summed over seeds, in the form `score_of_sums` wants: a mean over seeds and items."""
-    return np.asarray(sum(summable(rows, aggregate) for rows in by_seed), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """One measure at one checkpoint of a cell, over its seeds: statistics in the form `score_of_sums` wants."""
-
-    statistics_NK: FloatArray
-    units: Units
-    score: float
-
-    @property
-    def units_MK(self) -> FloatArray:
-        """Sums of each unit: what is resampled."""
-        return self.units.sums(self.statistics_NK)
-
-    @property
-    def clusters(self) -> tuple[str, ...]:
-        """A name for the unit of every item."""
-        return tuple(str(unit) for unit in self.units.index_N.tolist())
-
-
-def pooled(study: Study, records: Sequence[EvaluationRecord]) -> Pooled | None:
-    """The items that all these records (one a seed) share, summed over seeds; None when some statistics are gone or unusable."""
-    items = [study.items_of(record) for record in records]
-    present = [side for side in items if side is not None]
-    if not present or len(present) < len(items):
-        return None
-    ids = _shared_ids(present)
-    if not ids:
-        return None
-    aggregate = present[0].aggregate
-    statistics_NK = summed([_rows(side, ids) for side in present], aggregate)
-    score = float(score_of_sums(statistics_NK.sum(axis=0), aggregate))
-    return Pooled(statistics_NK, units_of_ids(present[0], ids), score)
-
-
-def clusters_of(items: ItemStatistics) -> Mapping[str, str]:
-    """Cluster of every item; an item without one is a cluster of its own."""
-    return {i: f"cluster {c}" if c else f"item {i}" for i, c in zip(items.item_ids, items.clusters, strict=True)}
+def arm_score(aligned: Aligned, aggregate: str) -> float:
+    """Score of a single arm over all its runs and units."""
+    return float(score_of_sums(aligned.units_SAMK.sum(axis=(0, 2)), aggregate)[0])

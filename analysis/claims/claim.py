@@ -1,8 +1,12 @@
 """What a claim is: one contrast on one measure, with everything that is known of it.
 
 verdict   improved | degraded | equivalent | inconclusive   (analysis.claims.judge says when)
+          helps more | helps less   the same two for an interaction
+          one run          one run per side, and nothing known of what another run would do
           no interval      both scores are known, their items are not (published numbers, lost items)
           not compared     there is no pair of results to compare, or they cannot be used
+intervals difference_interval and relative_interval are over runs and items. items_interval and
+          items_relative_interval are over items alone: these runs, other items.
 warnings  `code: words`, codes in WARNINGS; what else there is to say is in `notes`
 
 Reads/Writes  nothing.
@@ -11,24 +15,26 @@ Reads/Writes  nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from analysis.claims.bootstrap import FLOOR_POINTS, Interval, PairedResult
+Interval = tuple[float, float]
 
 SIGNIFICANCE = 0.05
-POWER_FACTOR = 2.8  # 1.96 + 0.84: two-sided 5%, found in 80% of repetitions
-NUM_RESAMPLES = 10_000
+FLOOR_POINTS = 5.0  # assumed: at or below five points of 100 a ratio of scores says more about the floor than about the model
 IMPROVED, DEGRADED, EQUIVALENT = "improved", "degraded", "equivalent"
 INCONCLUSIVE, NO_INTERVAL, NOT_COMPARED = "inconclusive", "no interval", "not compared"
+ONE_RUN = "one run"
+HELPS_MORE, HELPS_LESS = "helps more", "helps less"
+CONTRAST, INTERACTION, TRAINING = "contrast", "interaction", "training"
 WARNINGS = {
     "digests_differ": "the two sides were not asked the same, or not evaluated with the same settings",
     "same_weights": "both sides are the same weights: the choice changed nothing",
     "near_chance": "a labelled task is answered no better than by chance",
     "degenerate": "one answer is given to (nearly) every item",
-    "one_seed": "one run a side: nothing is known of what another seed would do",
+    "one_run": "one run per side, and nothing known of what another run would do: no verdict",
     "seeds_disagree": "the difference of some seeds has the other sign",
-    "within_noise": "the difference is within two noise floors",
     "few_units": "too few independent units, or too few that differ, for the interval to keep its promise",
+    "never_decided": "so few units differ that no difference, however large, could become significant",
     "tests_disagree": "interval, p-value and exact test do not say the same",
     "profiles_disagree": "the profiles of the task say different things",
 }
@@ -46,7 +52,11 @@ def margin_of(unit: str, margins: Mapping[str, float]) -> float | None:
 
 @dataclass(frozen=True)
 class Claim:
-    """One contrast on one measure. Everything numeric is None when the two could not be compared."""
+    """One comparison on one measure. Everything numeric is None when it could not be made.
+
+    run_noise: one standard deviation of the difference (of its mean over seeds) from run to run, as
+    `noise_source` says. smallest_p: what as many differing units can reach at all.
+    """
 
     contrast: str
     factor: str
@@ -78,13 +88,20 @@ class Claim:
     p_holm: float | None = None
     p_bh: float | None = None
     p_exact: float | None = None
+    items_interval: Interval | None = None
+    items_relative_interval: Interval | None = None
+    p_items: float | None = None
+    smallest_p: float | None = None
     detectable_difference: float | None = None
     seed_differences: tuple[float, ...] = ()
+    run_noise: float | None = None
+    run_freedom: float | None = None
+    noise_kind: str = ""
+    noise_source: str = ""
     size: str = ""
     sign_agreement: str = ""
     equivalence_margin: float | None = None
-    noise_floor: float | None = None
-    noise_source: str = ""
+    kind: str = CONTRAST
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
@@ -92,6 +109,16 @@ class Claim:
     def compared(self) -> bool:
         """There is an interval and a p-value."""
         return self.p is not None and self.difference_interval is not None
+
+    @property
+    def drawn_interval(self) -> Interval | None:
+        """Interval of the difference over runs and items, or over items alone where no more is known."""
+        return self.difference_interval or self.items_interval
+
+    @property
+    def drawn_relative_interval(self) -> Interval | None:
+        """The same of the relative change."""
+        return self.relative_interval or self.items_relative_interval
 
     @property
     def at_floor(self) -> bool:
@@ -102,21 +129,3 @@ class Claim:
     def both_at_floor(self) -> bool:
         """Neither side scores: a difference there, however certain, is no finding about the choice."""
         return self.at_floor and self.unit == "points" and self.score is not None and self.score <= FLOOR_POINTS
-
-
-def resampled(blank: Claim, result: PairedResult) -> Claim:
-    """The claim with what its items say; which verdict that is, analysis.claims.judge says over the whole family."""
-    return replace(
-        blank,
-        verdict=INCONCLUSIVE,
-        num_units=result.num_units,
-        num_differing_units=result.num_differing_units,
-        score=result.score,
-        baseline_score=result.baseline_score,
-        difference=result.difference,
-        difference_interval=result.difference_interval,
-        relative_change=result.relative_change,
-        relative_interval=result.relative_interval,
-        p=result.p,
-        detectable_difference=POWER_FACTOR * result.standard_error,
-    )

@@ -1,109 +1,189 @@
-"""Contrasts to claims: what a choice did to every task, how sure that is, and whether it can be said at all.
+"""Contrasts to claims: what a choice did to every task, over runs and items, and whether that can be said at all.
 
-(1) match     the checkpoints that are compared: the last of both runs, or the last both have reached     -> pairs of records
-(2) check     one factor between them, same prompts, items, task version; otherwise not compared              -> what differs, in words
-(3) align     items both sides have; seeds are summed item by item, each seed paired with itself              -> (m, k), (m, k)
-(4) resample  all contrasts of a task over the same units under the same draws                                   -> PairedResult
-(5) judge     Holm over every comparison of the report, margin, noise (analysis.claims.judge)                     -> Claim
+(1) match      the checkpoints that are compared: the last of both runs, or the last both have reached  -> pairs of runs
+(2) check      one factor between them, same prompts, items, task version                                -> sides, or why not
+(3) align      the items that all runs of a contrast have                                                -> (s, a, m, k)
+(4) estimate   variance between runs and over items (analysis.claims.estimate)                           -> Claim
+(5) judge      Holm over every comparison of the report, and a margin (analysis.claims.judge)            -> verdicts
 
-With several seeds the interval is over items, given these seeds: it says nothing about seeds that were not run. The difference of
-each seed is in the claim, its spread is the noise floor, and a warning says when they disagree in sign.
 Reads  items of evaluations.  Writes  nothing.  Source  paper 5.1 and 5.2 (relative change, there without intervals).
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from analysis.claims.adjust import mcnemar_p
-from analysis.claims.align import Aligned, Pooled, RecordPair, Units, align, clusters_of, pooled, summed
+from analysis.claims.align import Aligned, Arms, Side, align
 from analysis.claims.asked import answer_warnings, difference_of_tests, digest_warnings, test_of
-from analysis.claims.bootstrap import FloatArray, PairedResult, distinct_rows, drawn_sums, multinomial_sums, paired_result
-from analysis.claims.claim import (
-    DEGRADED,
-    EQUIVALENT,
-    IMPROVED,
-    INCONCLUSIVE,
-    MARGINS,
-    NO_INTERVAL,
-    NOT_COMPARED,
-    NUM_RESAMPLES,
-    SIGNIFICANCE,
-    WARNINGS,
-    Claim,
-    resampled,
-)
+from analysis.claims.claim import INTERACTION, MARGINS, NOT_COMPARED, ONE_RUN, SIGNIFICANCE, TRAINING, Claim
+from analysis.claims.estimate import CONTRAST_WEIGHTS, estimate
 from analysis.claims.judge import FEW_DIFFERING, FEW_UNITS, judge
-from analysis.claims.noise import noise_floor
+from analysis.claims.noise import NoiseTable, Recorded, RunNoise, checkpoint_noise, lattice_variance, run_noise
+from analysis.claims.variance import Part
 from analysis.claims.without_items import without_items
 from analysis.load import Contrast, Measure, Study
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import track
-from swallow_exp.record.aggregate import score_of_sums
+from swallow_exp.record.aggregate import FloatArray
 from swallow_exp.record.contrast import compare_runs, in_words
-
-__all__ = [
-    "DEGRADED",
-    "EQUIVALENT",
-    "IMPROVED",
-    "INCONCLUSIVE",
-    "NOT_COMPARED",
-    "NO_INTERVAL",
-    "NUM_RESAMPLES",
-    "SAME_TOKENS",
-    "SIGNIFICANCE",
-    "WARNINGS",
-    "Claim",
-    "Pooled",
-    "clusters_of",
-    "compare_contrasts",
-    "matched_tokens",
-    "pooled",
-    "summed",
-]
+from swallow_exp.record.noise import NoiseRegister, find_register, read_registers, setting_of_run
+from swallow_exp.record.schema import EvaluationRecord
 
 # assumed: checkpoints are "at the same tokens" within 5%: a mark is the first step at or past it, and steps are coarse in small runs
 SAME_TOKENS = 0.05
+Noise = Callable[[FloatArray], RunNoise]
+
+
+@dataclass
+class Comparer:
+    """What comparisons of one study share: noise between runs, null studies, and which runs may be compared."""
+
+    study: Study
+    noise: NoiseTable
+    registers: tuple[NoiseRegister, ...]
+    _settings: dict[str, str] = field(default_factory=dict, repr=False)
+    _runs: dict[Contrast, MatchedRuns] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, study: Study) -> Comparer:
+        """Read the registers beside the study, and its finished runs."""
+        return cls(study, NoiseTable(_finals(study)), read_registers(study.out))
+
+    def matched(self, contrast: Contrast) -> MatchedRuns:
+        """The runs of a contrast whose checkpoints may be compared."""
+        if contrast not in self._runs:
+            self._runs[contrast] = _match_runs(self.study, contrast)
+        return self._runs[contrast]
+
+    def compare(self, blank: Claim, measure: Measure, seeds: Sequence[Arms], weights: Sequence[float], cells: Sequence[str]) -> Claim:
+        """One comparison, before it is judged.
+
+        Args:
+            blank: names of the comparison, and what is known beforehand in its notes and warnings.
+            seeds: the sides of every seed, in the order of `weights`.
+            cells: cells of the arms, for the pool of seeds.
+        """
+        if not seeds:
+            return blank
+        aligned = align(self.study, seeds)
+        if isinstance(aligned, str):
+            if aligned:
+                return replace(blank, notes=(*blank.notes, aligned))
+            if len(weights) > len(CONTRAST_WEIGHTS):
+                return blank
+            return without_items(blank, seeds, "item statistics are missing, so there is no interval and no verdict")
+        noise = self._noise(blank, measure, seeds, weights, cells, aligned.units.num_items)
+        claim = replace(estimate(blank, aligned, measure.aggregate, weights, noise), notes=(*blank.notes, *aligned.notes))
+        ends = [tuple(side[-1][1] for side in arms) for arms in seeds]
+        warnings = _warnings(self.study, claim, measure, ends)
+        claim = replace(claim, warnings=(*claim.warnings, *warnings), notes=(*claim.notes, *_remarks(claim)))
+        if claim.kind == INTERACTION:
+            return claim
+        return replace(
+            claim,
+            run_ids=tuple(first.run_id for first, _ in ends),
+            baseline_run_ids=tuple(other.run_id for _, other in ends),
+            trained_tokens=tuple(first.trained_tokens for first, _ in ends),
+            baseline_trained_tokens=tuple(other.trained_tokens for _, other in ends),
+            p_exact=_exact_p(aligned, measure),
+        )
+
+    def _noise(
+        self, blank: Claim, measure: Measure, seeds: Sequence[Arms], weights: Sequence[float], cells: Sequence[str], num_items: int
+    ) -> Noise:
+        """Where the noise of this comparison is known from, once its seeds' differences are known."""
+        own_start = blank.kind == TRAINING  # the same weights at every seed: only one arm moves, seeds and all
+        scale = 1.0 if own_start else sum(w * w for w in weights)
+        spread = self.noise.spread(measure)
+        part = None if spread is None else spread.within if own_start else spread.paired
+        pooled = None if part is None else Part(part.variance * scale, part.freedom)
+        recorded = self._recorded(measure, seeds, scale, own_start=own_start)
+        floor = lattice_variance(measure, num_items) * scale
+
+        def noise_of(differences_S: FloatArray) -> RunNoise:
+            found = run_noise(differences_S, cells=cells, spread=spread, pooled=pooled, recorded=recorded, floor=floor)
+            if found.decides:
+                return found
+            return checkpoint_noise(self.study, measure, [side[-1][1] for side in seeds[0]]) or found
+
+        return noise_of
+
+    def _recorded(self, measure: Measure, seeds: Sequence[Arms], scale: float, *, own_start: bool) -> Recorded | None:
+        """What a null study of the setting of all these runs says of the measure, asked the same."""
+        last = seeds[0][0][-1][1]
+        settings = {self._setting(side[-1][1].run_id) for arms in seeds for side in arms}
+        register = find_register(self.registers, settings.pop()) if len(settings) == 1 else None
+        entry = register.entry(measure.task, measure.metric, measure.profile) if register else None
+        if register is None or entry is None or (entry.prompt_digest, entry.task_version) != test_of(last):
+            return None
+        variance, freedom = (entry.within_variance, entry.within_freedom) if own_start else (entry.variance, entry.freedom)
+        return Recorded(Part(variance * scale, freedom), register.study, entry.num_runs) if freedom > 0 else None
+
+    def _setting(self, run_id: str) -> str:
+        if run_id not in self._settings:
+            self._settings[run_id] = setting_of_run(RunPaths.of(self.study.out, run_id))
+        return self._settings[run_id]
 
 
 @dataclass(frozen=True)
-class _Runs:
-    """The runs of a contrast whose checkpoints may be compared, with trained tokens of both; and what was left out, in words."""
+class MatchedRuns:
+    """The runs of a contrast whose checkpoints may be compared: (run, baseline run, trained tokens of both).
 
-    matched: tuple[tuple[str, str, tuple[int, int]], ...]
+    refused: what was left out, in words. remarks: what to know of each pair.
+    """
+
+    pairs: tuple[tuple[str, str, tuple[int, int]], ...]
     refused: tuple[str, ...]
     remarks: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A comparison before it is resampled. aligned: None when there is nothing to resample, then the claim is finished."""
+def compare_contrasts(study: Study, *, margins: Mapping[str, float] | None = None, comparer: Comparer | None = None) -> tuple[Claim, ...]:
+    """Every contrast on every measure, then every interaction of two contrasts, judged as one family.
 
-    claim: Claim
-    measure: Measure
-    pairs: tuple[RecordPair, ...] = ()
-    aligned: Aligned | None = None
+    Args:
+        margins: differences too small to matter, by unit (claim.MARGINS).
+    """
+    from analysis.claims.interactions import find_interactions, interaction_claim
 
-
-def compare_contrasts(
-    study: Study, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0, margins: Mapping[str, float] | None = None
-) -> tuple[Claim, ...]:
-    """Every contrast on every measure, judged as one family. margins: differences too small to matter, by unit (claim.MARGINS)."""
-    runs = [_match_runs(study, contrast) for contrast in study.contrasts]
+    comparer = comparer or Comparer.of(study)
+    interactions = find_interactions(study)
     by_task: dict[str, list[int]] = {}
     for j, measure in enumerate(study.measures):
         by_task.setdefault(measure.task, []).append(j)
-    found: dict[tuple[int, int], Claim] = {}
-    for measures in track(by_task.values(), "comparing", len(by_task)):
-        places = [(i, j) for i in range(len(study.contrasts)) for j in measures]
-        prepared = [_prepare(study, study.contrasts[i], runs[i], study.measures[j]) for i, j in places]
-        results = _resample(prepared, num_resamples, seed)
-        found |= {place: _claim(study, one, result) for place, one, result in zip(places, prepared, results, strict=True)}
+    found: dict[tuple[int, int, int], Claim] = {}
+    for measures in track(by_task.values(), "comparing", len(by_task)):  # items of one task are read once
+        for j in measures:
+            measure = study.measures[j]
+            found |= {(0, i, j): _contrast_claim(comparer, contrast, measure) for i, contrast in enumerate(study.contrasts)}
+            found |= {(1, i, j): interaction_claim(comparer, one, measure) for i, one in enumerate(interactions)}
     return judge(study, [found[place] for place in sorted(found)], {**MARGINS, **(margins or {})})
+
+
+def _contrast_claim(comparer: Comparer, contrast: Contrast, measure: Measure) -> Claim:
+    seeds, notes, warnings = sides_of(comparer.study, comparer.matched(contrast), measure)
+    blank = replace(blank_claim(comparer.study, contrast, measure), notes=tuple(notes), warnings=tuple(warnings))
+    return comparer.compare(blank, measure, seeds, CONTRAST_WEIGHTS, (contrast.cell, contrast.baseline_cell))
+
+
+def blank_claim(study: Study, contrast: Contrast, measure: Measure) -> Claim:
+    """The names of a comparison, before anything is compared."""
+    return Claim(
+        contrast=contrast.label,
+        factor=contrast.factor,
+        level=contrast.level,
+        baseline_level=contrast.baseline_level,
+        cell=contrast.cell,
+        baseline_cell=contrast.baseline_cell,
+        task=measure.task,
+        metric=measure.metric,
+        profile=measure.profile,
+        measure=study.label_of(measure),
+        unit=measure.unit,
+        higher_is_better=measure.higher_is_better,
+        verdict=NOT_COMPARED,
+    )
 
 
 def matched_tokens(study: Study, run_id: str, baseline_run_id: str) -> tuple[int, int] | None:
@@ -120,7 +200,7 @@ def matched_tokens(study: Study, run_id: str, baseline_run_id: str) -> tuple[int
     return max(same, key=lambda pair: (min(pair), -abs(pair[0] - pair[1])), default=None)
 
 
-def _match_runs(study: Study, contrast: Contrast) -> _Runs:
+def _match_runs(study: Study, contrast: Contrast) -> MatchedRuns:
     matched, refused, remarks = [], [], []
     for run_id, baseline_run_id in contrast.pairs:
         mine, theirs = (RunPaths.of(study.out, r) for r in (run_id, baseline_run_id))
@@ -139,146 +219,97 @@ def _match_runs(study: Study, contrast: Contrast) -> _Runs:
             notes.append(f"not final: compared at {tokens[0]:,} tokens")
         matched.append((run_id, baseline_run_id, tokens))
         remarks.append(tuple(notes))
-    return _Runs(tuple(matched), tuple(refused), tuple(remarks))
+    return MatchedRuns(tuple(matched), tuple(refused), tuple(remarks))
 
 
-def _record_pairs(study: Study, runs: _Runs, measure: Measure) -> tuple[list[RecordPair], list[str], list[str]]:
-    """Records to compare, one pair a seed; what was left out, in words; and warnings."""
-    pairs: list[RecordPair] = []
+def side_up_to(study: Study, run_id: str, tokens: int, measure: Measure) -> Side | None:
+    """What a run contributes at a checkpoint: that result, or the mean of the last ones where the question asks for it."""
+    last = study.record_of(run_id, tokens, measure)
+    if last is None or study.last_checkpoints == 1:
+        return None if last is None else ((1.0, last),)
+    marks = [t for t in study.checkpoints_of(run_id) if 0 < t <= tokens]
+    found = [record for t in marks if (record := study.record_of(run_id, t, measure)) and test_of(record) == test_of(last)]
+    found = found[-study.last_checkpoints :]
+    return tuple((1.0 / len(found), record) for record in found) if found else ((1.0, last),)
+
+
+def sides_of(study: Study, runs: MatchedRuns, measure: Measure) -> tuple[list[Arms], list[str], list[str]]:
+    """Sides to compare, one pair per seed; what was left out, in words; and warnings."""
+    seeds: list[Arms] = []
     notes, warnings = list(runs.refused), []
-    for (run_id, baseline_run_id, tokens), remarks in zip(runs.matched, runs.remarks, strict=True):
-        a, b = (study.record_of(r, t, measure) for r, t in zip((run_id, baseline_run_id), tokens, strict=True))
-        if a is None or b is None:
-            without = " and ".join(r for r, record in ((run_id, a), (baseline_run_id, b)) if record is None)
+    for (run_id, baseline_run_id, tokens), remarks in zip(runs.pairs, runs.remarks, strict=True):
+        first, other = (side_up_to(study, r, t, measure) for r, t in zip((run_id, baseline_run_id), tokens, strict=True))
+        if first is None or other is None:
+            without = " and ".join(r for r, side in ((run_id, first), (baseline_run_id, other)) if side is None)
             notes.append(f"no result of {without} at the compared checkpoint")
             continue
+        a, b = first[-1][1], other[-1][1]
         if test_of(a) != test_of(b):
             notes.append(f"{run_id} and {baseline_run_id} were asked differently: {difference_of_tests(a, b)}: not the same test")
             warnings.append("digests_differ: not the same test on both sides")
             continue
-        if pairs and test_of(a) != test_of(pairs[0][0]):
-            notes.append(f"{run_id} was asked differently than {pairs[0][0].run_id}: {difference_of_tests(a, pairs[0][0])}: left out")
+        if seeds and test_of(a) != test_of(before := seeds[0][0][-1][1]):
+            notes.append(f"{run_id} was asked differently than {before.run_id}: {difference_of_tests(a, before)}: left out")
             warnings.append("digests_differ: not the same test in every seed")
             continue
-        pairs.append((a, b))
+        seeds.append((first, other))
         notes += remarks
-    return pairs, list(dict.fromkeys(notes)), list(dict.fromkeys(warnings))
+    return seeds, list(dict.fromkeys(notes)), list(dict.fromkeys(warnings))
 
 
-def _prepare(study: Study, contrast: Contrast, runs: _Runs, measure: Measure) -> _Prepared:
-    pairs, notes, warnings = _record_pairs(study, runs, measure)
-    claim = Claim(
-        contrast=contrast.label,
-        factor=contrast.factor,
-        level=contrast.level,
-        baseline_level=contrast.baseline_level,
-        cell=contrast.cell,
-        baseline_cell=contrast.baseline_cell,
-        task=measure.task,
-        metric=measure.metric,
-        profile=measure.profile,
-        measure=study.label_of(measure),
-        unit=measure.unit,
-        higher_is_better=measure.higher_is_better,
-        verdict=NOT_COMPARED,
-        warnings=tuple(warnings),
-        notes=tuple(notes),
-    )
-    if not pairs:
-        return _Prepared(claim, measure)
-    aligned = align(study, pairs)
-    if isinstance(aligned, Aligned):
-        return _Prepared(claim, measure, tuple(pairs), aligned)
-    if aligned:
-        return _Prepared(replace(claim, notes=(*claim.notes, aligned)), measure)
-    return _Prepared(without_items(claim, pairs, "item statistics are missing, so there is no interval and no verdict"), measure)
+def _finals(study: Study) -> dict[tuple[str, int], dict[Measure, Side]]:
+    """The last results of every finished run: what runs of one cell are compared by."""
+    found: dict[tuple[str, int], dict[Measure, Side]] = {}
+    for cell in study.cells:
+        for run_id, seed in zip(cell.run_ids, cell.seeds, strict=True):
+            tokens = study.checkpoints_of(run_id)
+            if tokens and tokens[-1] > 0 and study.state_of(run_id) == "trained":
+                sides = {m: side for m in study.measures if (side := side_up_to(study, run_id, tokens[-1], m))}
+                found[cell.label, seed] = sides
+    return found
 
 
-def _resample(prepared: Sequence[_Prepared], num_resamples: int, seed: int) -> list[PairedResult | None]:
-    """One result a comparison. The same contrast draws the same resamples whatever else is in the report."""
-    results: list[PairedResult | None] = [None] * len(prepared)
-    by_units: dict[Units, list[int]] = {}
-    for i, one in enumerate(prepared):
-        if one.aligned is None:
-            continue
-        first, baseline, k = one.aligned.first_MK, one.aligned.baseline_MK, one.aligned.first_MK.shape[1]
-        distinct = distinct_rows(np.concatenate([first, baseline], axis=1))
-        if distinct is None:
-            by_units.setdefault(one.aligned.units, []).append(i)
-            continue
-        c, m = one.claim, one.measure
-        rng = np.random.default_rng([seed, _key(f"{c.cell}|{c.baseline_cell}|{m.task}|{m.metric}|{m.profile}")])
-        sums_BK = multinomial_sums(*distinct, num_resamples, rng)
-        scores_B, baselines_B = score_of_sums(sums_BK[:, :k], m.aggregate), score_of_sums(sums_BK[:, k:], m.aggregate)
-        results[i] = paired_result(first, baseline, scores_B, baselines_B, m.aggregate)
-    for units, group in by_units.items():
-        rng = np.random.default_rng([seed, _key(f"{prepared[group[0]].measure.task}|{units.num_units}")])
-        _resample_together(prepared, group, num_resamples, rng, results)
-    return results
+def _exact_p(aligned: Aligned, measure: Measure) -> float | None:
+    """McNemar's exact p over these items, where there is one run per side and every item is right or wrong."""
+    runs, arms, units, _ = aligned.units_SAMK.shape
+    if (runs, arms, measure.aggregate) != (1, 2, "mean") or units != aligned.units.num_items:
+        return None
+    first_M, baseline_M = aligned.units_SAMK[0, :, :, 0]
+    if not all(bool(((side == 0) | (side == 1)).all()) for side in (first_M, baseline_M)):
+        return None
+    return mcnemar_p(int((first_M > baseline_M).sum()), int((baseline_M > first_M).sum()))
 
 
-def _resample_together(
-    prepared: Sequence[_Prepared], group: Sequence[int], num_resamples: int, rng: np.random.Generator, results: list[PairedResult | None]
-) -> None:
-    """Contrasts over the same units: every side is resampled once, however many contrasts it is in."""
-    sides: dict[tuple[object, ...], tuple[FloatArray, str]] = {}
-    used: dict[int, tuple[tuple[object, ...], tuple[object, ...]]] = {}
-    for i in group:
-        one = prepared[i]
-        assert one.aligned is not None
-        used[i] = tuple(a for a, _ in one.pairs), tuple(b for _, b in one.pairs)
-        for key, units_MK in zip(used[i], (one.aligned.first_MK, one.aligned.baseline_MK), strict=True):
-            sides[key] = (units_MK, one.measure.aggregate)
-    sums = drawn_sums([units_MK for units_MK, _ in sides.values()], num_resamples, rng)
-    scores = {key: score_of_sums(sums_BK, aggregate) for (key, (_, aggregate)), sums_BK in zip(sides.items(), sums, strict=True)}
-    for i, (key, baseline_key) in used.items():
-        first, baseline = sides[key][0], sides[baseline_key][0]
-        results[i] = paired_result(first, baseline, scores[key], scores[baseline_key], prepared[i].measure.aggregate)
-
-
-def _key(text: str) -> int:
-    return zlib.crc32(text.encode())
-
-
-def _claim(study: Study, one: _Prepared, result: PairedResult | None) -> Claim:
-    if result is None or one.aligned is None:
-        return one.claim
-    pairs, aligned = one.pairs, one.aligned
-    floor, source = noise_floor(study, one.measure, pairs, aligned.seed_differences)
-    single_items = aligned.right_or_wrong is not None and result.num_units == aligned.units.num_items
-    claim = replace(
-        resampled(one.claim, result),
-        run_ids=tuple(a.run_id for a, _ in pairs),
-        baseline_run_ids=tuple(b.run_id for _, b in pairs),
-        trained_tokens=tuple(a.trained_tokens for a, _ in pairs),
-        baseline_trained_tokens=tuple(b.trained_tokens for _, b in pairs),
-        num_items=aligned.units.num_items,
-        p_exact=mcnemar_p(*aligned.right_or_wrong) if single_items and aligned.right_or_wrong else None,
-        seed_differences=aligned.seed_differences,
-        noise_floor=floor,
-        noise_source=source,
-    )
-    warnings = [*answer_warnings(study, pairs, one.measure), *digest_warnings(pairs), *_cautions(claim)]
-    return replace(claim, warnings=(*claim.warnings, *dict.fromkeys(warnings)), notes=(*claim.notes, *aligned.notes, *_remarks(claim)))
+def _warnings(study: Study, claim: Claim, measure: Measure, ends: Sequence[Sequence[EvaluationRecord]]) -> list[str]:
+    """Everything that a reader should know before believing the numbers, each once."""
+    pairs = [(records[0], records[1]) for records in ends]
+    return list(dict.fromkeys([*answer_warnings(study, pairs, measure), *digest_warnings(pairs), *_cautions(claim)]))
 
 
 def _cautions(claim: Claim) -> Iterable[str]:
     """Warnings about what the interval rests on."""
-    assert claim.num_units is not None and claim.num_differing_units is not None
-    if claim.num_units < FEW_UNITS:
-        yield f"few_units: only {claim.num_units} independent units: the interval is rough"
-    if claim.num_differing_units < FEW_DIFFERING:
-        some = "no unit" if claim.num_differing_units == 0 else f"only {claim.num_differing_units} of {claim.num_units} units"
+    assert claim.num_units is not None and claim.num_differing_units is not None and claim.smallest_p is not None
+    units, differing = claim.num_units, claim.num_differing_units
+    if differing and claim.smallest_p >= SIGNIFICANCE:
+        yield f"never_decided: {_items(differing)} that differ cannot reach p below {claim.smallest_p:.3g}, however large the effect"
+    elif units < FEW_UNITS:
+        yield f"few_units: only {units} independent units: the interval is rough"
+    elif differing < FEW_DIFFERING:
+        some = "no unit" if differing == 0 else f"only {differing} of {units} units"
         yield f"few_units: the two sides differ on {some}: the interval is narrower than it should be"
-    if not claim.seed_differences:
-        yield "one_seed: one run a side: the interval is over items, and says nothing of another seed"
+    if claim.verdict == ONE_RUN:
+        yield f"one_run: run noise {claim.noise_source}"
     elif len({d > 0 for d in claim.seed_differences if d != 0}) > 1:
         yield "seeds_disagree: the difference of some seeds has the other sign"
 
 
+def _items(number: int) -> str:
+    return f"{number} unit{'s' * (number != 1)}"
+
+
 def _remarks(claim: Claim) -> Iterable[str]:
     assert claim.num_units is not None and claim.num_items is not None
-    if claim.at_floor:
+    if claim.at_floor and claim.kind != INTERACTION:
         yield "the baseline score is at the floor: a relative change would be unstable, so only the difference is given"
     if claim.num_units < claim.num_items:
-        yield f"{claim.num_items} items in {claim.num_units} clusters, resampled by cluster"
+        yield f"{claim.num_items} items in {claim.num_units} clusters, one unit each"

@@ -1,11 +1,13 @@
-"""From differences with intervals to verdicts: the family, the margin, the noise, the other profile, the other sizes.
+"""From differences with intervals to verdicts: the family, the margin, the other profile, the other sizes.
 
 (1) adjust       Holm and Benjamini-Hochberg over every compared claim of the report
-(2) judge        not both at the floor, and
-                 equivalent   the whole 95% interval lies within the margin (two one-sided tests at 2.5% each; a margin is stated)
-                 improved, degraded   Holm's p below 0.05
-                 inconclusive   everything else: not proof of no effect
-(3) remark       a verdict that noise between runs could have made; tests that disagree; profiles that disagree
+(2) judge        equivalent            the whole 95% interval lies within the margin (two one-sided
+                                       tests at 2.5% each) and a margin is stated
+                 improved, degraded    Holm's p is below 0.05 and not both sides are at the floor
+                 helps more, less      the same for an interaction
+                 inconclusive          everything else, which is no proof of no effect
+                 one run               stays what it is: without noise between runs nothing is judged
+(3) remark       tests that disagree and profiles that disagree
 (4) sizes        in how many model sizes the same choice goes up
 
 A difference that is certain and within the margin is called equivalent, with a note: its sign is known, and too small to matter.
@@ -19,8 +21,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.claims.adjust import bh_adjusted, holm_adjusted
-from analysis.claims.claim import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, SIGNIFICANCE, Claim, margin_of
-from analysis.claims.noise import NOISE_FLOORS
+from analysis.claims.claim import (
+    CONTRAST,
+    DEGRADED,
+    EQUIVALENT,
+    HELPS_LESS,
+    HELPS_MORE,
+    IMPROVED,
+    INCONCLUSIVE,
+    INTERACTION,
+    SIGNIFICANCE,
+    Claim,
+    margin_of,
+)
 from analysis.load import Study
 
 SIZE_FACTOR = "base_model"
@@ -28,7 +41,7 @@ FEW_UNITS = 20
 FEW_DIFFERING = 5
 # 97.5% upper limit of how many items differ where 0, 1, ... 4 were seen to (Poisson, above the binomial's)
 MOST_DIFFERING = (3.69, 5.58, 7.23, 8.77, 10.25)
-DIRECTIONS = {IMPROVED: 1, DEGRADED: -1}
+DIRECTIONS = {IMPROVED: 1, DEGRADED: -1, HELPS_MORE: 1, HELPS_LESS: -1}
 
 
 def judge(study: Study, claims: Sequence[Claim], margins: Mapping[str, float]) -> tuple[Claim, ...]:
@@ -57,13 +70,14 @@ def _with_verdict(claim: Claim) -> Claim:
         if certain:
             notes.append(f"{'better' if better else 'worse'} for certain, and by less than the margin of {_amount(claim)}")
     elif certain:
-        verdict = IMPROVED if better else DEGRADED
+        better_word, worse_word = (HELPS_MORE, HELPS_LESS) if claim.kind == INTERACTION else (IMPROVED, DEGRADED)
+        verdict = better_word if better else worse_word
     else:
         verdict = INCONCLUSIVE
         if claim.p < SIGNIFICANCE:
             notes.append("on its own this would pass for a difference; after adjusting for all comparisons of this report it does not")
     claim = replace(claim, verdict=verdict, notes=tuple(notes))
-    return replace(claim, warnings=(*claim.warnings, *_noise_warning(claim), *_tests_warning(claim)))
+    return replace(claim, warnings=(*claim.warnings, *_tests_warning(claim)))
 
 
 def is_equivalent(claim: Claim) -> bool:
@@ -97,28 +111,11 @@ def _amount(claim: Claim) -> str:
     return f"{claim.equivalence_margin:g} {claim.unit}"
 
 
-def _noise_warning(claim: Claim) -> list[str]:
-    """Decided by items, undone by runs? For inconclusive claims there is nothing to take back."""
-    if claim.noise_floor is None or claim.difference is None:
-        return []
-    reach = NOISE_FLOORS * claim.noise_floor
-    if claim.verdict in DIRECTIONS and abs(claim.difference) <= reach:
-        return [f"within_noise: two noise floors are {reach:.3g} {claim.unit}: runs that differ in nothing can be this far apart"]
-    if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None and reach > claim.equivalence_margin:
-        return [f"within_noise: equal in these runs, but two noise floors are {reach:.3g} {claim.unit}, more than the margin"]
-    return []
-
-
 def _tests_warning(claim: Claim) -> list[str]:
-    """Interval and p (or the exact test) on different sides of the line: say so, believe neither."""
-    assert claim.difference_interval is not None and claim.p is not None
-    low, high = claim.difference_interval
-    outside, small = low > 0 or high < 0, claim.p < SIGNIFICANCE
-    if outside != small:
-        return [f"tests_disagree: the interval {'leaves out' if outside else 'holds'} zero, p is {claim.p:.3g}"]
-    if claim.p_exact is not None and (claim.p_exact < SIGNIFICANCE) != small:
-        return [f"tests_disagree: p is {claim.p:.3g} by resampling and {claim.p_exact:.3g} by McNemar's exact test"]
-    return []
+    """Two tests of the same items on different sides of the line: say so, believe neither."""
+    if claim.p_exact is None or claim.p_items is None or (claim.p_exact < SIGNIFICANCE) == (claim.p_items < SIGNIFICANCE):
+        return []
+    return [f"tests_disagree: over items p is {claim.p_items:.3g} by their spread and {claim.p_exact:.3g} by McNemar's exact test"]
 
 
 def _with_profiles(claims: Sequence[Claim]) -> list[Claim]:
@@ -146,7 +143,7 @@ def _with_sizes(study: Study, claims: Sequence[Claim]) -> list[Claim]:
     sized, groups = [], dict[tuple[object, ...], list[Claim]]()
     for claim in claims:
         mine = choices.get(claim.cell, {})
-        size = "" if claim.factor == SIZE_FACTOR else mine.get(SIZE_FACTOR, "")
+        size = "" if claim.factor == SIZE_FACTOR or claim.kind != CONTRAST else mine.get(SIZE_FACTOR, "")
         rest = tuple((f, mine.get(f)) for f in sorted(study.axes) if f not in (claim.factor, SIZE_FACTOR))
         key = (claim.factor, claim.level, claim.baseline_level, claim.task, claim.metric, claim.profile, rest)
         sized.append((replace(claim, size=size), key))

@@ -7,32 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.claims.bootstrap import CONFIDENCE, FLOOR_POINTS
-from analysis.claims.claim import MARGINS, SIGNIFICANCE, WARNINGS
-from analysis.claims.noise import FEWEST_CHECKPOINTS, MOST_CHECKPOINTS, NOISE_FLOORS
+from analysis.claims.claim import FLOOR_POINTS, MARGINS, SIGNIFICANCE, WARNINGS
+from analysis.claims.noise import DECIDING, FEWEST_CHECKPOINTS, MOST_CHECKPOINTS, OWN_LEVEL, TOLD_APART
+from analysis.claims.variance import CONFIDENCE
 
 
 def method_document(margins: Mapping[str, float] | None = None) -> dict[str, object]:
-    """Constants and rules. margins: those given, on top of the defaults."""
+    """Constants and rules.
+
+    Args:
+        margins: those given, on top of the defaults.
+    """
     return {
         "confidence": CONFIDENCE,
         "significance": SIGNIFICANCE,
         "adjustment": "holm",
-        "interval": "percentiles of a paired bootstrap: items of one cluster are drawn together, both sides under the same draws",
-        "p": "twice the smaller tail of the resampled differences; beyond the resamples, of a normal curve of their spread",
-        "seeds": "statistics are summed over seeds by item, each seed paired with itself; the interval is over items, given these seeds",
+        "estimand": "effect of the choice over runs and items",
+        "interval": (
+            "variance between runs and variance that runs share over items, each with a t quantile of its own; items of one cluster "
+            "are one unit, both sides on the same items, each seed paired with itself"
+        ),
+        "p": "the level at which that interval reaches zero; never below 2^(1-d) where d units differ",
+        "items_interval": "these runs, other items: standard errors of paired, clustered items with a t quantile",
+        "run_noise": {
+            "sources": list(DECIDING),
+            "pooling": (
+                "residuals of cells and seeds; a cell is left out by Cochran's test at "
+                f"{TOLD_APART:g} or when it is above that quantile on half of the measures; a comparison whose own spread is above the "
+                f"pool's {1 - OWN_LEVEL:.0%} quantile is judged by its own seeds"
+            ),
+            "lower_bound": f"the last {FEWEST_CHECKPOINTS} to {MOST_CHECKPOINTS} checkpoints around straight lines: no verdict",
+        },
         "verdicts": {
-            "improved, degraded": f"Holm's p below {SIGNIFICANCE:g} over all comparisons of the report",
+            "improved, degraded, helps more, helps less": f"Holm's p below {SIGNIFICANCE:g} over all comparisons of the report",
             "equivalent": "the whole interval lies within the margin (two one-sided tests at 2.5% each), not adjusted for the family",
             "inconclusive": "neither; not a proof of no effect",
+            "one run": "one run per side and nothing known of run noise: not judged",
             "no interval": "scores without items: nothing is tested",
         },
         "equivalence_margins": {**MARGINS, **(margins or {})},
         "floor_points": FLOOR_POINTS,
-        "noise": (
-            "one standard deviation of the difference: of its mean over seeds where there are several, otherwise of the last "
-            f"{FEWEST_CHECKPOINTS} to {MOST_CHECKPOINTS} checkpoints of both runs around straight lines; a verdict within "
-            f"{NOISE_FLOORS:g} of them has a warning"
-        ),
         "warnings": WARNINGS,
     }

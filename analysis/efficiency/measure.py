@@ -23,15 +23,18 @@ Reads  the study's token counts (swallow_exp/record/token_counts.py).  Writes  n
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.claims.bootstrap import FloatArray, Interval, paired_bootstrap
+from analysis.claims.align import unit_index
+from analysis.claims.claim import Interval
+from analysis.claims.influence import influences
+from analysis.claims.variance import NOTHING, relative_interval, seen_covariance
 from analysis.load import Study
 from swallow_exp.artefact.progress import track
+from swallow_exp.record.aggregate import FloatArray, score_of_sums
 from swallow_exp.record.schema import EvaluationRecord, FertilityRecord, GenerationRecord
 from swallow_exp.record.token_counts import PAPER_GAIN, PAPER_REDUCTION, PAPER_TOKEN_RATIO, read_fertility, read_generated
 
@@ -78,9 +81,9 @@ def gain_of(reduction: float) -> float:
     return 100.0 * (1.0 / (1.0 - reduction / 100.0) - 1.0)
 
 
-def measure_study(study: Study, *, seed: int = 0) -> list[SavedText]:
+def measure_study(study: Study) -> list[SavedText]:
     """Every vocabulary on every text, text by text; the paper's rows last, where anything was compared. Empty when nothing was counted."""
-    rows = [*_held_out_rows(study, seed), *_generated_rows(study, seed)]
+    rows = [*_held_out_rows(study), *_generated_rows(study)]
     return [*rows, *paper_rows()] if any(row.reduction is not None for row in rows) else rows
 
 
@@ -93,28 +96,22 @@ def paper_rows() -> list[SavedText]:
     ]
 
 
-def compare_counts(
-    ours_NK: FloatArray, base_NK: FloatArray, clusters: Sequence[str], *, seed: tuple[int, int]
-) -> tuple[float, Interval | None]:
-    """Reduction (%) of tokens a character, ratio of sums, with its paired interval; no interval for a few texts.
+def compare_counts(ours_NK: FloatArray, base_NK: FloatArray, clusters: Sequence[str]) -> tuple[float, Interval | None]:
+    """Reduction (%) of tokens per character, a ratio of sums, with its paired interval; no interval for a few texts.
 
-    Both (n, 2): tokens and characters of each text. Texts of one cluster are drawn together.
+    Args:
+        ours_NK, base_NK: tokens and characters of each text, (n, 2).
+        clusters: texts of one cluster are one unit.
     """
-    rng = np.random.default_rng(seed)
-    found = paired_bootstrap(ours_NK, base_NK, _blocks(clusters), "ratio", num_resamples=NUM_RESAMPLES, rng=rng)
-    reduction = 100.0 * (1.0 - found.score / found.baseline_score)
-    if found.relative_interval is None or found.num_units < FEW_TEXTS:
+    units = unit_index(clusters)
+    arms_1AMK = np.stack([units.sums(ours_NK), units.sums(base_NK)])[None]
+    ours, base = (float(score) for score in score_of_sums(arms_1AMK[0].sum(axis=1), "ratio"))
+    reduction = 100.0 * (1.0 - ours / base)
+    covariance_AA = seen_covariance(influences(arms_1AMK, "ratio"))
+    found = relative_interval((ours, base), NOTHING, covariance_AA, units.num_units)
+    if found is None or units.num_units < FEW_TEXTS:
         return reduction, None
-    low, high = found.relative_interval
-    return reduction, (-high, -low)
-
-
-def _blocks(clusters: Sequence[str]) -> Sequence[str]:
-    """At most MOST_UNITS clusters: as they are, or neighbours joined."""
-    order = {cluster: index for index, cluster in enumerate(dict.fromkeys(clusters))}
-    if len(order) <= MOST_UNITS:
-        return clusters
-    return [str(order[cluster] * MOST_UNITS // len(order)) for cluster in clusters]
+    return reduction, (-found[1], -found[0])
 
 
 def _saved(row: SavedText, compared: tuple[float, Interval | None]) -> SavedText:
@@ -123,13 +120,9 @@ def _saved(row: SavedText, compared: tuple[float, Interval | None]) -> SavedText
     return replace(row, reduction=reduction, reduction_interval=interval, gain=gain_of(reduction), gain_interval=gains)
 
 
-def _seed(seed: int, *words: str) -> tuple[int, int]:
-    return seed, zlib.crc32("|".join(words).encode())
-
-
-def measure_vocabulary(records: Sequence[FertilityRecord], *, seed: int = 0) -> list[SavedText]:
+def measure_vocabulary(records: Sequence[FertilityRecord]) -> list[SavedText]:
     """One vocabulary by itself on each text, before any run has it."""
-    return [_held_out_row(record, record.vocabulary, record.text, seed) for record in records]
+    return [_held_out_row(record, record.vocabulary, record.text) for record in records]
 
 
 def level_of_runs(study: Study) -> dict[str, str]:
@@ -137,7 +130,7 @@ def level_of_runs(study: Study) -> dict[str, str]:
     return {run_id: cell.choices.get(VOCABULARY, cell.label) for cell in study.cells for run_id in cell.run_ids}
 
 
-def _held_out_rows(study: Study, seed: int) -> list[SavedText]:
+def _held_out_rows(study: Study) -> list[SavedText]:
     """Runs that share tokenizer and corpus share a row; the base comes first."""
     found: dict[tuple[str, str, str], FertilityRecord] = {}
     levels: dict[str, list[str]] = {}
@@ -150,7 +143,7 @@ def _held_out_rows(study: Study, seed: int) -> list[SavedText]:
     ordered = sorted(found.values(), key=lambda record: (texts.index((record.text, record.corpus)), not record.is_base))
     several = {text for text, _ in texts if sum(other == text for other, _ in texts) > 1}
     return [
-        _held_out_row(record, _name(record, levels), f"{record.text} ({record.corpus})" if record.text in several else record.text, seed)
+        _held_out_row(record, _name(record, levels), f"{record.text} ({record.corpus})" if record.text in several else record.text)
         for record in track(ordered, "tokens of held-out text", len(ordered))
     ]
 
@@ -162,17 +155,17 @@ def _name(record: FertilityRecord, levels: Mapping[str, Sequence[str]]) -> str:
     return f"{', '.join(mine)} ({record.vocabulary})" if shared else ", ".join(mine)
 
 
-def _held_out_row(record: FertilityRecord, vocabulary: str, text: str, seed: int) -> SavedText:
+def _held_out_row(record: FertilityRecord, vocabulary: str, text: str) -> SavedText:
     row = SavedText(text, vocabulary, HELD_OUT, len(record.document_ids), int(record.characters_N.sum()), int(record.tokens_N.sum()))
     if record.is_base or record.base_tokens_N is None or not record.base_tokens_N.sum():
         return row
     ours_NK, base_NK = (
         np.stack([tokens_N, record.characters_N], axis=1).astype(np.float64) for tokens_N in (record.tokens_N, record.base_tokens_N)
     )
-    return _saved(row, compare_counts(ours_NK, base_NK, record.document_ids, seed=_seed(seed, text, record.tokenizer)))
+    return _saved(row, compare_counts(ours_NK, base_NK, record.document_ids))
 
 
-def _generated_rows(study: Study, seed: int) -> list[SavedText]:
+def _generated_rows(study: Study) -> list[SavedText]:
     """Task by task: what the baselines of vocabulary contrasts wrote, then each vocabulary against its own of them."""
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for contrast in study.contrasts:
@@ -187,7 +180,7 @@ def _generated_rows(study: Study, seed: int) -> list[SavedText]:
             both = [(ours, theirs) for ours, theirs in both if ours.prompt_digest == theirs.prompt_digest]
             if not both:
                 continue
-            compared = _compare_answers(task, level, baseline, both, seed)
+            compared = _compare_answers(task, level, baseline, both)
             rows += [row for row in compared if row.vocabulary not in told]
             told |= {row.vocabulary for row in compared}
     return rows
@@ -203,9 +196,7 @@ def _last_answers(study: Study, run_ids: set[str]) -> dict[tuple[str, str], Gene
     return {key: generated for key, generated in found.items() if generated is not None and generated.tokens_N.sum()}
 
 
-def _compare_answers(
-    task: str, level: str, baseline: str, both: Sequence[tuple[GenerationRecord, GenerationRecord]], seed: int
-) -> list[SavedText]:
+def _compare_answers(task: str, level: str, baseline: str, both: Sequence[tuple[GenerationRecord, GenerationRecord]]) -> list[SavedText]:
     """Two rows: the baseline's answers and the level's, summed over seeds item by item."""
     clusters = {i: c for pair in both for record in pair for i, c in zip(record.item_ids, record.clusters, strict=True)}
     shared = sorted(set.intersection(*(set(record.item_ids) for pair in both for record in pair)))
@@ -218,7 +209,7 @@ def _compare_answers(
     if abs(share[0] - share[1]) > OTHER_SCRIPT or not (ours.characters and theirs.characters and ours.tokens and theirs.tokens):
         return [theirs, ours]
     clusters_of_shared = [clusters[item_id] for item_id in shared]
-    return [theirs, _saved(ours, compare_counts(ours_NK, theirs_NK, clusters_of_shared, seed=_seed(seed, task, level, baseline)))]
+    return [theirs, _saved(ours, compare_counts(ours_NK, theirs_NK, clusters_of_shared))]
 
 
 def _summed(records: Sequence[GenerationRecord], shared: Sequence[str]) -> FloatArray:

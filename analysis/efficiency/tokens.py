@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.claims.bootstrap import Interval
+from analysis.claims.claim import Interval
 from analysis.efficiency.measure import (
     GENERATED,
     HELD_OUT,
@@ -54,9 +54,9 @@ LABEL_SHARE = 0.16  # of the axis, for the number behind the longest bar
 DASHED, DOTTED = DASHES[1], DASHES[2]
 
 
-def token_efficiency_table(study: Study, *, seed: int = 0) -> Table | None:
+def token_efficiency_table(study: Study) -> Table | None:
     """Vocabulary x text, and the paper. None when no document and no answer of the study was counted."""
-    saved = measure_study(study, seed=seed)
+    saved = measure_study(study)
     if not saved:
         return None
     return Table(
@@ -90,7 +90,7 @@ def _values(row: SavedText) -> tuple[float | None, ...]:
 def _caption(saved: Sequence[SavedText]) -> str:
     parts = [
         "Held out: the same documents under every vocabulary, without begin and end tokens. Reduction: fewer tokens for the same text "
-        "than with the base model's own vocabulary; gain: more text a token. Intervals: paired bootstrap over documents."
+        "than with the base model's own vocabulary; gain: more text a token. Intervals: over documents, paired."
     ]
     if any(row.source == GENERATED for row in saved):
         parts.append(
@@ -123,9 +123,9 @@ def interval_lines(records: Sequence[FertilityRecord]) -> list[str]:
     return lines
 
 
-def draw_token_efficiency(study: Study, paths: ReportPaths, *, seed: int = 0) -> PageFigure | None:
+def draw_token_efficiency(study: Study, paths: ReportPaths) -> PageFigure | None:
     """Bars with intervals: reduction on each held-out text, gain in each task's answers. None when there is nothing to compare."""
-    compared = [row for row in measure_study(study, seed=seed) if row.reduction is not None and row.source != PAPER]
+    compared = [row for row in measure_study(study) if row.reduction is not None and row.source != PAPER]
     panels = [rows for source in (HELD_OUT, GENERATED) if (rows := [row for row in compared if row.source == source])]
     if not panels:
         return None

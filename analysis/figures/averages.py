@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.figures.axes import TOKENS, Progress, progress_axis
-from analysis.figures.curves import Curve, curve_of, draw_curve, largest_common, left_out, no_magnifying_glass, shared_measures
+from analysis.figures.curves import Curve, at_least_one_point_high, curves_of, draw_curve, largest_common, left_out, shared_measures
 from analysis.figures.series import by_size, cell_series, legend_inches, line_legend
 from analysis.figures.style import INK, figure_style, new_figure
 from analysis.figures.tasks import (
@@ -79,14 +79,11 @@ def question_panels(study: Study) -> list[Averaged]:
 
 
 def curves_figure(
-    study: Study, cells: Sequence[Cell], panels: Sequence[Averaged], contrasts: Sequence[Contrast], progress: Progress, *, seed: int
+    study: Study, cells: Sequence[Cell], panels: Sequence[Averaged], contrasts: Sequence[Contrast], progress: Progress
 ) -> Drawn | None:
     """One panel each, side by side; None when no cell has two points. Upright line: as far as both cells of a contrast have come."""
     looks, ordered = cell_series(study), by_size(cells)
-    curves = {
-        panel.title: {cell.label: curve_of(study, cell, panel.measures, seed=seed, progress=progress) for cell in ordered}
-        for panel in panels
-    }
+    curves = {panel.title: curves_of(study, ordered, panel.measures, progress=progress) for panel in panels}
     drawn = [cell.label for cell in ordered if any(len(of[cell.label].places) > 1 for of in curves.values())]
     if not drawn:
         return None
@@ -99,7 +96,7 @@ def curves_figure(
             for place in sorted({found[0] for c in contrasts if (found := largest_common(curves[panel.title], c))}):
                 if progress != TOKENS:  # equal tokens end where the curves end
                     axes.axvline(place, color=INK, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
-            no_magnifying_glass(axes, "points")
+            at_least_one_point_high(axes, "points")
             progress_axis(axes, progress)
             axes.set_title(panel.title)
             axes.set_xlabel(progress.label)

@@ -1,7 +1,7 @@
 """Changes as bars: one row a measure, one bar a series, its 95% interval, a line at zero; panels that share one honest axis each.
 
-Filled marker: improved or degraded after adjustment; hollow: inconclusive; half filled with a wavy sign: equivalent. Dotted interval: one
-side is between two of its checkpoints (analysis.figures.gains).
+Filled marker: improved or degraded after adjustment; hollow: inconclusive or one run; half filled with a wavy sign: equivalent. Dotted
+interval: over items alone (one run), or one side is between two of its checkpoints (analysis.figures.gains).
 
 Reads  nothing but claims.  Writes  nothing.  Source  paper Figures 1, 4 and 5 (shape; there without intervals).
 """
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.claims.bootstrap import Interval
-from analysis.claims.compare import EQUIVALENT, INCONCLUSIVE, Claim
+from analysis.claims.claim import EQUIVALENT, INCONCLUSIVE, ONE_RUN, Claim, Interval
 from analysis.figures.gains import BETWEEN
 from analysis.figures.series import Series, bar_legend, bar_look, legend_inches, line_legend
 from analysis.figures.style import DASHES, INK, MUTED, PAPER, figure_style, new_figure
@@ -46,20 +45,21 @@ class Panel:
 
 def change_of(claim: Claim, in_points: bool) -> tuple[float, Interval] | None:
     """The number to draw and its interval."""
-    value, ends = (claim.difference, claim.difference_interval) if in_points else (claim.relative_change, claim.relative_interval)
+    value = claim.difference if in_points else claim.relative_change
+    ends = claim.drawn_interval if in_points else claim.drawn_relative_interval
     return None if value is None or ends is None else (value, ends)
 
 
 def panels_of(claims: Sequence[Claim]) -> list[Panel]:
     """Split the compared measures into panels with one honest axis each."""
-    compared = [claim for claim in claims if claim.difference_interval is not None]
+    compared = [claim for claim in claims if claim.drawn_interval is not None]
     order = list(dict.fromkeys(claim.measure for claim in compared))
     ratio = {claim.measure for claim in compared if claim.unit != "points"}
     floor = {claim.measure for claim in compared if claim.at_floor}
     extents: dict[str, float] = {}
     for claim in compared:
-        if claim.relative_interval and claim.measure not in ratio | floor:
-            extents[claim.measure] = max(extents.get(claim.measure, 0.0), *(abs(end) for end in claim.relative_interval))
+        if (ends := claim.drawn_relative_interval) and claim.measure not in ratio | floor:
+            extents[claim.measure] = max(extents.get(claim.measure, 0.0), *(abs(end) for end in ends))
     usual = float(np.median(list(extents.values()))) if extents else 0.0
     large = {name for name, extent in extents.items() if extent > max(LARGE_CHANGE, 3 * usual)}
     relative = "relative change (%)"
@@ -114,7 +114,7 @@ def draw_panel(
 
 
 def _draw_change(axes: Axes, y: float, value: float, ends: Interval, look: Series, claim: Claim, *, size: float) -> None:
-    dashes = DASHES[2] if BETWEEN in claim.notes else DASHES[0]
+    dashes = DASHES[2] if BETWEEN in claim.notes or claim.verdict == ONE_RUN else DASHES[0]
     axes.plot(list(ends), [y, y], color=look.color, linewidth=1.3, linestyle=dashes, solid_capstyle="butt", zorder=3)
     axes.plot(
         [value],
@@ -123,7 +123,7 @@ def _draw_change(axes: Axes, y: float, value: float, ends: Interval, look: Serie
         marker=look.marker,
         markersize=size,
         fillstyle="bottom" if claim.verdict == EQUIVALENT else "full",
-        markerfacecolor=PAPER if claim.verdict == INCONCLUSIVE else look.color,
+        markerfacecolor=PAPER if claim.verdict in (INCONCLUSIVE, ONE_RUN) else look.color,
         markerfacecoloralt=PAPER,
         markeredgecolor=look.color,
         markeredgewidth=1.1 if size > 4 else 0.9,
@@ -159,7 +159,7 @@ def language_figure(claims: Sequence[Claim], looks: Mapping[str, Series]) -> Fig
         return None
     columns = [language for language in (JAPANESE, ENGLISH) if panels[language]]
     tallest = [max(len(panel.measures) for panel in row.values()) for row in rows]
-    drawn = {c.contrast for c in claims if c.difference_interval is not None}
+    drawn = {c.contrast for c in claims if c.drawn_interval is not None}
     shown = {label: look for label, look in looks.items() if label in drawn}
     legend = legend_inches([look.label for look in shown.values()]) + 0.25
     free = MOST_INCHES - legend - PANEL_INCHES * len(rows) - ROW_GAP_INCHES * sum(tallest)

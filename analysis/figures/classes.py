@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.axes import TOKENS, progress_axis
-from analysis.figures.curves import curve_of, draw_curve
+from analysis.figures.curves import curves_of, draw_curve
 from analysis.figures.series import Series, by_size, cell_series, legend_inches, line_legend, nth_series, patch_legend
 from analysis.figures.style import HATCHES, INK, MARKERS, MUTED, PAPER, SERIES, figure_style, new_figure
 from analysis.figures.tasks import INFERENCE, is_inference, main_measure, short_name
@@ -141,10 +141,11 @@ def inference_looks(measures: Sequence[Measure]) -> dict[str, Series]:
     return {measure.task: nth_series(i, short_name(measure.task)) for i, measure in enumerate(measures)}
 
 
-def inference_curves(study: Study, measures: Sequence[Measure], *, seed: int) -> Figure | None:
+def inference_curves(study: Study, measures: Sequence[Measure]) -> Figure | None:
     """Figure 10. None when no cell has two points of any task."""
     looks = inference_looks(measures)
-    curves = {cell.label: {m.task: curve_of(study, cell, [m], seed=seed) for m in measures} for cell in by_size(study.cells)}
+    of_task = {m.task: curves_of(study, study.cells, [m]) for m in measures}
+    curves = {cell.label: {task: of[cell.label] for task, of in of_task.items()} for cell in by_size(study.cells)}
     shown = [cell for cell in by_size(study.cells) if any(len(curve.places) > 1 for curve in curves[cell.label].values())]
     if not shown:
         return None

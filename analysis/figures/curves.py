@@ -1,7 +1,7 @@
 """Scores along training: one measure, or the average of several, against tokens, bytes of text or FLOPs.
 
 (1) choose   checkpoints that have every averaged measure, asked as usual: nothing is averaged over what is missing
-(2) score    mean of the measures; band: 95% over the items of all of them
+(2) score    mean of the measures; band: 95% over runs and items, or over items alone for a single run
 (3) place    on the axis: trained tokens, or bytes and FLOPs from the training log
 (4) compare  where two curves have both been: values at the largest common place, on straight lines between checkpoints
 
@@ -10,16 +10,17 @@ Reads  nothing but the study.  Writes  nothing.  Source  paper Figures 3, 6, 7 a
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.claims.align import align, arm_score, one
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.bootstrap import Interval, band_scores, percentile_interval
-from analysis.claims.compare import SAME_TOKENS, pooled
+from analysis.claims.compare import SAME_TOKENS
+from analysis.claims.influence import influences
+from analysis.claims.variance import NOTHING, Part, items_covariance, margin
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import Series
 from analysis.load import Cell, Contrast, Measure, Study
@@ -29,41 +30,102 @@ if TYPE_CHECKING:
 
     from swallow_exp.record.schema import EvaluationRecord
 
-BAND_RESAMPLES = 1_000
-
 
 @dataclass(frozen=True)
 class Curve:
-    """Score of one cell along its checkpoints; low and high are NaN where items are gone. `places`: on the axis it was asked for."""
+    """Score of one cell along its checkpoints; low and high are NaN where items are gone.
+
+    places: on the axis it was asked for. num_runs: runs behind the last point.
+    """
 
     cell: str
     places: tuple[float, ...]
     scores: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    num_runs: int = 1
 
     def at(self, place: float) -> float:
         """Score at a place, on a straight line between checkpoints."""
         return float(np.interp(place, self.places, self.scores))
 
 
-def curve_of(study: Study, cell: Cell, measures: Sequence[Measure], *, seed: int, progress: Progress = TOKENS) -> Curve:
-    """The average of `measures` at every checkpoint of a cell that has all of them.
+@dataclass(frozen=True)
+class _Point:
+    """The average of some measures at one checkpoint of a cell: its score, items part, and the average of every run (s,)."""
 
-    Only results of the test that most checkpoints of all cells were asked count: others (a part of the items, other prompts) are no
-    points of it. Checkpoints of several seeds are one point when they are within 5% of the same tokens.
+    place: float
+    score: float
+    items: Part | None
+    runs_S: tuple[float, ...]
+
+
+def curves_of(study: Study, cells: Sequence[Cell], measures: Sequence[Measure], *, progress: Progress = TOKENS) -> dict[str, Curve]:
+    """The average of `measures` along every cell, at the checkpoints that have all of them.
+
+    Only results of the test that most checkpoints of all cells were asked count. Others (a part of the items, other prompts) are no
+    points. Checkpoints of several seeds are one point when they are within 5% of the same tokens. The spread between runs is pooled
+    over the cells at each checkpoint, counted from the first.
     """
+    points = {cell.label: _points_of(study, cell, measures, progress) for cell in cells}
+    longest = max((len(of) for of in points.values()), default=0)
+    spreads = [_pooled_spread([of[i].runs_S for of in points.values() if i < len(of)]) for i in range(longest)]
+    return {label: _curve(label, of, spreads) for label, of in points.items()}
+
+
+def _pooled_spread(runs: Sequence[tuple[float, ...]]) -> Part | None:
+    """Variance of one run around its cell, over all cells with several runs; None where there is none."""
+    several = [np.asarray(of) for of in runs if len(of) > 1]
+    freedom = sum(len(of) - 1 for of in several)
+    return Part(sum(float(np.square(of - of.mean()).sum()) for of in several) / freedom, freedom) if freedom else None
+
+
+def _curve(label: str, points: Sequence[_Point], spreads: Sequence[Part | None]) -> Curve:
+    halves = []
+    for point, spread in zip(points, spreads, strict=False):
+        runs = Part(spread.variance / len(point.runs_S), spread.freedom) if spread else NOTHING
+        halves.append(float("nan") if point.items is None else margin(runs, point.items))
+    return Curve(
+        label,
+        tuple(point.place for point in points),
+        tuple(point.score for point in points),
+        tuple(point.score - half for point, half in zip(points, halves, strict=True)),
+        tuple(point.score + half for point, half in zip(points, halves, strict=True)),
+        len(points[-1].runs_S) if points else 0,
+    )
+
+
+def _points_of(study: Study, cell: Cell, measures: Sequence[Measure], progress: Progress) -> list[_Point]:
     usual = {m: usual_test(study.records_of(m)) for m in measures}
     marks: dict[str, list[int]] = {}
     for run_id in cell.run_ids:
         have = study.checkpoints_of(run_id)
         marks[run_id] = [t for t in have if all((r := study.record_of(run_id, t, m)) and test_of(r) == usual[m] for m in measures)]
-    groups = [(group, [reached(study, run_id, t, progress) for run_id, t in group]) for group in _together(marks)]
-    known = [(group, [place for place in places if place is not None]) for group, places in groups if None not in places]
-    points = [[[r for run_id, t in group if (r := study.record_of(run_id, t, m)) is not None] for m in measures] for group, _ in known]
-    scores, bands = _averages(study, points, measures, seed)
-    where = tuple(sum(places) / len(places) for _, places in known)
-    return Curve(cell.label, where, tuple(scores), tuple(low for low, _ in bands), tuple(high for _, high in bands))
+    points = []
+    for group in _together(marks):
+        places = [reached(study, run_id, t, progress) for run_id, t in group]
+        known = [place for place in places if place is not None]
+        if len(known) == len(places):
+            records = [[r for run_id, t in group if (r := study.record_of(run_id, t, m)) is not None] for m in measures]
+            points.append(_point(study, sum(known) / len(known), records, measures))
+    return points
+
+
+def _point(study: Study, place: float, records: Sequence[Sequence[EvaluationRecord]], measures: Sequence[Measure]) -> _Point:
+    """Average over the measures, whose items are independent of each other."""
+    scores, variances, units = [], [], []
+    for of_measure, measure in zip(records, measures, strict=True):
+        aligned = align(study, [(one(record),) for record in of_measure])
+        if isinstance(aligned, str):
+            scores.append(sum(record.score for record in of_measure) / len(of_measure))
+            continue
+        scores.append(arm_score(aligned, measure.aggregate))
+        variances.append(max(0.0, float(items_covariance(influences(aligned.units_SAMK, measure.aggregate))[0, 0])))
+        units.append(aligned.units.num_units)
+    runs_S = tuple(float(np.mean([of_measure[s].score for of_measure in records])) for s in range(len(records[0])))
+    whole = len(variances) == len(measures)
+    items = Part(sum(variances) / len(measures) ** 2, max(1, min(units) - 1)) if whole else None
+    return _Point(place, sum(scores) / len(scores), items, runs_S)
 
 
 def _together(marks: Mapping[str, Sequence[int]]) -> list[list[tuple[str, int]]]:
@@ -76,36 +138,6 @@ def _together(marks: Mapping[str, Sequence[int]]) -> list[list[tuple[str, int]]]
         else:
             groups.append([(run_id, tokens)])
     return groups
-
-
-def _averages(
-    study: Study, points: Sequence[Sequence[Sequence[EvaluationRecord]]], measures: Sequence[Measure], seed: int
-) -> tuple[list[float], list[Interval]]:
-    """Mean of the measures at every point and its interval over items; NaN ends where some items are gone.
-
-    points: of each point, of each measure, one record a seed of the cell.
-    """
-    over_items = [[pooled(study, records) for records in point] for point in points]
-    resampled = [
-        band_scores(
-            [found.units_MK if (found := of_point[j]) else None for of_point in over_items],
-            measure.aggregate,
-            num_resamples=BAND_RESAMPLES,
-            seed=zlib.crc32(f"{seed}|{measure}".encode()),  # tasks are independent, whatever the number of their items
-        )
-        for j, measure in enumerate(measures)
-    ]
-    scores, bands = [], []
-    for i, point in enumerate(points):
-        of_measures = [
-            found.score if found else sum(r.score for r in records) / len(records)
-            for found, records in zip(over_items[i], point, strict=True)
-        ]
-        scores.append(sum(of_measures) / len(of_measures))
-        present = [drawn_B for of_measure in resampled if (drawn_B := of_measure[i]) is not None]
-        whole = len(present) == len(measures)
-        bands.append(percentile_interval(np.mean(present, axis=0)) if whole else (float("nan"), float("nan")))
-    return scores, bands
 
 
 def shared_measures(study: Study, cells: Sequence[Cell], measures: Sequence[Measure]) -> list[Measure]:
@@ -126,7 +158,7 @@ def draw_curve(axes: Axes, curve: Curve, series: Series, *, band: float = 0.14) 
     axes.plot(curve.places, curve.scores, color=series.color, marker=series.marker, markersize=3, linewidth=1.2, linestyle=series.dashes)
 
 
-def no_magnifying_glass(axes: Axes, unit: str) -> None:
+def at_least_one_point_high(axes: Axes, unit: str) -> None:
     """At least one point of height: an axis that zooms in on nothing makes noise look like a trend."""
     low, high = axes.get_ylim()
     if unit == "points" and high - low < 1:

@@ -2,8 +2,8 @@
 
 (1) place      where both sides have been: their last checkpoints, or the largest number of bytes (FLOPs) both have reached
 (2) side       the checkpoint within 5% of the place; between two checkpoints the item statistics are mixed, as on a straight line
-(3) compare    paired bootstrap over the items of both sides (seeds summed item by item)                     -> Claim
-(4) judge      over the comparisons of the figure, as the contrasts of the sweep over those of the report     -> Claim
+(3) compare    over runs and items, as the contrasts of the sweep (claims.compare.Comparer)                 -> Claim
+(4) judge      over the comparisons of the figure, as the contrasts of the sweep over those of the report   -> Claim
 
 A mixed side has an interval over its items like any other; that the curve is straight between two checkpoints is assumed, so such a
 claim has the note BETWEEN and a dotted interval. Beyond the last checkpoint nothing is made up: the comparison is absent.
@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from analysis.claims.asked import answer_warnings, test_of, usual_test
-from analysis.claims.bootstrap import FloatArray, shared_bootstrap
-from analysis.claims.claim import MARGINS, resampled
-from analysis.claims.compare import NOT_COMPARED, SAME_TOKENS, Claim, clusters_of, summed
+from analysis.claims.align import Side
+from analysis.claims.asked import test_of, usual_test
+from analysis.claims.claim import CONTRAST, MARGINS, NOT_COMPARED, TRAINING, Claim
+from analysis.claims.compare import SAME_TOKENS, Comparer, side_up_to
+from analysis.claims.estimate import CONTRAST_WEIGHTS
 from analysis.claims.judge import judge
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import SIZE
@@ -30,47 +29,48 @@ from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.contrast import compare_runs
 from swallow_exp.record.schema import EvaluationRecord
 
-RESAMPLES = 2_000
 BETWEEN = "a side that is between two of its checkpoints, on a straight line between their item scores"
-Side = list[tuple[float, EvaluationRecord]]  # checkpoints and their shares, which sum to 1
 
 
 def training_claims(
-    study: Study, measures: Sequence[Measure], *, seed: int, progress: Progress = TOKENS, margins: Mapping[str, float] = MARGINS
+    comparer: Comparer, measures: Sequence[Measure], *, progress: Progress = TOKENS, margins: Mapping[str, float] = MARGINS
 ) -> tuple[Claim, ...]:
     """Every cell against its own token 0. With BYTES or FLOPS: at the largest place that every cell of its size has reached."""
+    study = comparer.study
     results = Results(study, progress)
     found: dict[tuple[int, int], Claim] = {}
-    for j, measure in enumerate(measures):  # one measure after the other: its comparisons share their draws
+    for j, measure in enumerate(measures):
         for i, cell in enumerate(study.cells):
             sides = [(results.end(cell, run_id, measure), results.start(run_id, measure)) for run_id in cell.run_ids]
-            pairs = [(end, start) for end, start in sides if end and start]
-            blank = _blank(cell.label, "training", ("trained", "token 0"), (cell.label, cell.label), measure, measures)
-            found[i, j] = _compared(study, blank, measure, pairs, seed)
+            blank = _blank(cell.label, "training", ("trained", "token 0"), (cell.label, cell.label), measure, measures, TRAINING)
+            found[i, j] = _compared(comparer, blank, measure, sides)
     return judge(study, [found[place] for place in sorted(found)], margins)
 
 
 def equal_claims(
-    study: Study,
+    comparer: Comparer,
     contrasts: Sequence[Contrast],
     measures: Sequence[Measure],
     *,
-    seed: int,
     progress: Progress,
     margins: Mapping[str, float] = MARGINS,
 ) -> tuple[Claim, ...]:
     """Every contrast at the largest place both cells have reached."""
+    study = comparer.study
     results = Results(study, progress)
     alone_of = [[pair for pair in contrast.pairs if _one_factor(study, contrast, pair)] for contrast in contrasts]
     found: dict[tuple[int, int], Claim] = {}
     for j, measure in enumerate(measures):
         for i, (contrast, alone) in enumerate(zip(contrasts, alone_of, strict=True)):
             places = [results.common(pair, measure) for pair in alone]
-            sides = [tuple(results.side_at(r, measure, at) for r in pair) for pair, at in zip(alone, places, strict=True) if at]
-            pairs = [(first, baseline) for first, baseline in sides if first and baseline]
+            sides = [
+                (results.side_at(pair[0], measure, at), results.side_at(pair[1], measure, at))
+                for pair, at in zip(alone, places, strict=True)
+                if at
+            ]
             levels, cells = (contrast.level, contrast.baseline_level), (contrast.cell, contrast.baseline_cell)
-            blank = _blank(contrast.label, contrast.factor, levels, cells, measure, measures)
-            found[i, j] = _compared(study, blank, measure, pairs, seed)
+            blank = _blank(contrast.label, contrast.factor, levels, cells, measure, measures, CONTRAST)
+            found[i, j] = _compared(comparer, blank, measure, sides)
     return judge(study, [found[place] for place in sorted(found)], margins)
 
 
@@ -81,7 +81,7 @@ def _one_factor(study: Study, contrast: Contrast, pair: tuple[str, str]) -> bool
 
 
 def _blank(
-    label: str, factor: str, levels: tuple[str, str], cells: tuple[str, str], measure: Measure, measures: Sequence[Measure]
+    label: str, factor: str, levels: tuple[str, str], cells: tuple[str, str], measure: Measure, measures: Sequence[Measure], kind: str
 ) -> Claim:
     return Claim(
         contrast=label,
@@ -97,6 +97,7 @@ def _blank(
         unit=measure.unit,
         higher_is_better=measure.higher_is_better,
         verdict=NOT_COMPARED,
+        kind=kind,
     )
 
 
@@ -121,13 +122,14 @@ class Results:
     def start(self, run_id: str, measure: Measure) -> Side | None:
         """Token 0."""
         placed = self.placed(run_id, measure)
-        return [(1.0, placed[0][1])] if placed and placed[0][0] == 0 else None
+        return ((1.0, placed[0][1]),) if placed and placed[0][0] == 0 else None
 
     def end(self, cell: Cell, run_id: str, measure: Measure) -> Side | None:
         """The last result of a run; on the other axes, the largest place that every run of its size has reached."""
         placed = self.placed(run_id, measure)
         if self.progress == TOKENS:
-            return [(1.0, placed[-1][1])] if placed and placed[-1][0] > 0 else None
+            last = placed[-1][1] if placed and placed[-1][0] > 0 else None
+            return side_up_to(self.study, run_id, last.trained_tokens, measure) if last else None
         peers = [r for other in self.study.cells if other.choices.get(SIZE) == cell.choices.get(SIZE) for r in other.run_ids]
         place = self.common([r for r in peers if self.placed(r, measure)], measure)
         return self.side_at(run_id, measure, place) if place else None
@@ -142,50 +144,20 @@ class Results:
         placed = self.placed(run_id, measure)
         near = min(placed, key=lambda pair: abs(pair[0] - place), default=None)
         if near is not None and abs(near[0] - place) <= SAME_TOKENS * place:
-            return [(1.0, near[1])]
+            return ((1.0, near[1]),)
         below, above = [p for p in placed if p[0] < place], [p for p in placed if p[0] > place]
         if not below or not above:
             return None
         share = (place - below[-1][0]) / (above[0][0] - below[-1][0])
-        return [(1.0 - share, below[-1][1]), (share, above[0][1])]
+        return ((1.0 - share, below[-1][1]), (share, above[0][1]))
 
 
-def _compared(study: Study, blank: Claim, measure: Measure, pairs: Sequence[tuple[Side, Side]], seed: int) -> Claim:
-    """The comparison of two sides, one pair a seed, or the blank claim where it cannot be made."""
-    records = [record for pair in pairs for side in pair for _, record in side]
-    items = {record: study.items_of(record) for record in records}
-    present = {record: of for record, of in items.items() if of is not None}
-    if not records or len(present) < len(items) or len({test_of(record) for record in records}) > 1:
+def _compared(comparer: Comparer, blank: Claim, measure: Measure, sides: Sequence[tuple[Side | None, Side | None]]) -> Claim:
+    """The comparison of two sides, one pair per seed, or the blank claim where it cannot be made."""
+    seeds = [(first, other) for first, other in sides if first and other]
+    if len({test_of(record) for arms in seeds for side in arms for _, record in side}) > 1:
         return blank
-    ids = sorted(set.intersection(*(set(of.item_ids) for of in present.values())))
-    if not ids:
-        return blank
-    rows = {record: _rows_of(of.item_ids, of.statistics, ids) for record, of in present.items()}
-    first, baseline = (
-        summed([np.asarray(sum(share * rows[record] for share, record in pair[end])) for pair in pairs], measure.aggregate)
-        for end in (0, 1)
-    )
-    cluster_of = clusters_of(present[records[0]])
-    clusters = tuple(cluster_of[i] for i in ids)
-    result = shared_bootstrap(first, baseline, clusters, measure.aggregate, num_resamples=RESAMPLES, seed=seed)
-    mixed = any(len(side) > 1 for pair in pairs for side in pair)
-    ends = [(first[-1][1], other[-1][1]) for first, other in pairs]
-    claim = replace(
-        resampled(blank, result),
-        run_ids=tuple(end.run_id for end, _ in ends),
-        baseline_run_ids=tuple(other.run_id for _, other in ends),
-        num_items=len(ids),
-    )
-    if mixed:
-        return replace(claim, notes=(BETWEEN,))
-    return replace(
-        claim,
-        trained_tokens=tuple(end.trained_tokens for end, _ in ends),
-        baseline_trained_tokens=tuple(other.trained_tokens for _, other in ends),
-        warnings=tuple(dict.fromkeys(answer_warnings(study, ends, measure))),
-    )
-
-
-def _rows_of(item_ids: Sequence[str], statistics: FloatArray, ids: Sequence[str]) -> FloatArray:
-    index = {item_id: row for row, item_id in enumerate(item_ids)}
-    return statistics[[index[item_id] for item_id in ids]]
+    claim = comparer.compare(blank, measure, seeds, CONTRAST_WEIGHTS, tuple(dict.fromkeys((blank.cell, blank.baseline_cell))))
+    if comparer.study.last_checkpoints == 1 and any(len(side) > 1 for arms in seeds for side in arms):
+        return replace(claim, trained_tokens=(), baseline_trained_tokens=(), notes=(*claim.notes, BETWEEN))
+    return claim

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.claims.compare import Claim
+from analysis.claims.claim import Claim
 from analysis.figures.axes import TOKENS, progress_axis
 from analysis.figures.bars import PANEL_INCHES, ROW_GAP_INCHES, ROW_INCHES, changes_legend, draw_panel, panels_of
-from analysis.figures.curves import curve_of, draw_curve, no_magnifying_glass
+from analysis.figures.curves import at_least_one_point_high, curves_of, draw_curve
 from analysis.figures.series import cell_series, contrast_series, legend_inches, line_legend
 from analysis.figures.style import figure_style, new_figure, wrapped
 from analysis.load import Study
@@ -35,7 +35,7 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
     panels = panels_of(claims)
     if not panels:
         return None
-    compared = {claim.contrast for claim in claims if claim.difference_interval is not None}
+    compared = {claim.contrast for claim in claims if claim.drawn_interval is not None}
     looks = contrast_series(study, [contrast for contrast in study.contrasts if contrast.label in compared])
     row = ROW_INCHES * len(looks) + ROW_GAP_INCHES
     heights = [row * len(panel.measures) for panel in panels]
@@ -48,7 +48,7 @@ def changes_figure(study: Study, claims: Sequence[Claim]) -> Figure | None:
     return figure
 
 
-def learning_figure(study: Study, *, seed: int) -> Figure:
+def learning_figure(study: Study) -> Figure:
     """Small multiples of score vs trained tokens."""
     columns = min(SMALL_MULTIPLE_COLUMNS, len(study.measures))
     rows = -(-len(study.measures) // columns)
@@ -60,12 +60,13 @@ def learning_figure(study: Study, *, seed: int) -> Figure:
             axes = figure.add_subplot(rows, columns, index + 1)
             axes.set_title(wrapped(study.label_of(measure)), fontsize=8.5)
             axes.set_ylabel(measure.unit if measure.unit == "points" else f"{measure.unit} (lower is better)", fontsize=7.5)
+            curves = curves_of(study, study.cells, [measure])
             for cell in study.cells:
-                curve = curve_of(study, cell, [measure], seed=seed)
+                curve = curves[cell.label]
                 if curve.places:
                     drawn.add(cell.label)
                     draw_curve(axes, curve, looks[cell.label])
-            no_magnifying_glass(axes, measure.unit)
+            at_least_one_point_high(axes, measure.unit)
             progress_axis(axes, TOKENS)
             if index >= len(study.measures) - columns:
                 axes.set_xlabel("trained tokens", fontsize=7.5)

@@ -31,8 +31,6 @@ RUN_COLUMNS = ("cell", "seed", "state", "trained tokens", "budget", "text bytes"
 class Method:
     """How the intervals were made."""
 
-    num_resamples: int
-    seed: int
     num_comparisons: int
 
 
@@ -141,7 +139,7 @@ def _inputs(inputs: Any) -> str | None:
     return "<br>".join(found) or None
 
 
-def basis(study: Study, method: Method) -> str:
+def basis(study: Study) -> str:
     """How the intervals were made, and what exactly was asked."""
     asked = {(r.task, r.prompt_digest, r.task_version): r for r in study.records}
     tests = "".join(
@@ -153,8 +151,7 @@ def basis(study: Study, method: Method) -> str:
         "<p>Point at a score, tap it, or reach it with Tab and the arrow keys: a box says which run, checkpoint and task it comes from. "
         'The same for every number of every table is in <a href="tables/provenance.csv">provenance.csv</a>; '
         'every number behind the sentences is in <a href="claims.json">claims.json</a>.</p>'
-        f"<p>{method.num_resamples:,} resamples per comparison, seed {method.seed}; percentile intervals; "
-        "items of one cluster are drawn together; "
-        "with several seeds, item statistics are summed over seeds and each seed is compared with itself.</p>"
+        "<p>Intervals are over runs and items: each seed is compared with itself, items of one cluster count as one, and the noise "
+        "between runs comes from where each comparison says. Intervals over items alone are in the table of changes.</p>"
         f"<details><summary>Tests and their prompts</summary><ul>{tests}</ul></details>"
     )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from analysis.claims.compare import SIGNIFICANCE, Claim
+from analysis.claims.claim import SIGNIFICANCE, Claim
 from analysis.cost import cost_table, cost_words
 from analysis.figures.drawn import PageFigure
 from analysis.flips import FlipGroup
@@ -68,7 +68,7 @@ def render_page(study: Study, claims: Sequence[Claim], method: Method, parts: Pa
         Section("varied", "What was varied", _varied(study)),
         Section("runs", "Runs", table_card(runs, numbers) + run_facts(study)),
         Section("missing", "What is missing", _missing(study, parts)),
-        Section("provenance", "What this page rests on", basis(study, method)),
+        Section("provenance", "What this page rests on", basis(study)),
     ]
     shown = [section for section in sections if section.content]
     page = (

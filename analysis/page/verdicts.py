@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from analysis.claims.compare import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim
+from analysis.claims.claim import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim
 from analysis.load import Study
 from analysis.page.blocks import folded
 from analysis.wording import ABSENT, cautions, decimals_of, plain, sentence, signed, tally

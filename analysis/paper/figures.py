@@ -19,7 +19,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from analysis.claims.compare import Claim
+from analysis.claims.claim import Claim
+from analysis.claims.compare import Comparer
 from analysis.figures.averages import language_panels, question_panels, summary_panels
 from analysis.figures.axes import BYTES, FLOPS, TOKENS, Progress, has_two_vocabularies, reached
 from analysis.figures.classes import answers_of, inference_measures, majority_shares
@@ -75,11 +76,10 @@ class Planned:
 
 
 def draw_paper_figures(
-    study: Study,
+    comparer: Comparer,
     claims: Sequence[Claim],
     paths: ReportPaths,
     *,
-    seed: int,
     names: Collection[str] | None = None,
     training: Sequence[Claim] = (),
 ) -> list[PageFigure]:
@@ -87,7 +87,8 @@ def draw_paper_figures(
 
     names: only these. training: cells against token 0, where they are judged already.
     """
-    given, drawn = Given(study, claims, seed, training), []
+    study = comparer.study
+    given, drawn = Given(comparer, claims, training), []
     wanted = [planned for planned in planned_figures(study) if not planned.why and (names is None or planned.name in names)]
     for planned in track(wanted, "figures", len(wanted)):
         sketch = planned.draw(given, planned.progress)

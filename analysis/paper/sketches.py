@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.claims.claim import MARGINS
-from analysis.claims.compare import EQUIVALENT, INCONCLUSIVE, Claim
+from analysis.claims.claim import EQUIVALENT, INCONCLUSIVE, MARGINS, ONE_RUN, Claim
+from analysis.claims.compare import Comparer
 from analysis.figures.averages import Averaged, averaged_in_words, curves_figure, ends_in_words, equal_in_words
 from analysis.figures.axes import TOKENS, Progress, has_two_vocabularies
 from analysis.figures.bars import language_figure
 from analysis.figures.classes import GOLD, answers_of, classes_figure, inference_curves, majority_figure, majority_shares
-from analysis.figures.gains import BETWEEN, RESAMPLES, equal_claims, training_claims
+from analysis.figures.gains import BETWEEN, equal_claims, training_claims
 from analysis.figures.joint import MOST_PANELS, joint_figure, joints_of
 from analysis.figures.loss import loss_figure, per_byte_cells
 from analysis.figures.series import by_size, cell_series, contrast_series
@@ -44,10 +44,14 @@ class Sketch:
 class Given:
     """What every figure is drawn from."""
 
-    study: Study
+    comparer: Comparer
     claims: Sequence[Claim]
-    seed: int
     training: Sequence[Claim] = ()  # every cell against its own token 0, as the report judged it
+
+    @property
+    def study(self) -> Study:
+        """The sweep and its runs."""
+        return self.comparer.study
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -61,12 +65,15 @@ def _told(labels: Sequence[str], claims: Sequence[Claim]) -> str:
 
 def _reading(claims: Sequence[Claim]) -> str:
     """How to read the bars, as far as these claims need it."""
-    parts = ["Bars and markers are relative changes, lines their paired 95% intervals. Filled: improved or degraded after adjustment"]
+    parts = [
+        "Bars and markers are relative changes, lines 95% intervals over runs and items. Filled: improved or degraded after adjustment"
+    ]
     parts += ["; hollow: inconclusive"] if any(c.verdict == INCONCLUSIVE for c in claims) else []
     parts += ["; half filled with ≈: equivalent within the margin"] if any(c.verdict == EQUIVALENT for c in claims) else []
-    parts += [". Baselines at the floor: differences in points"] if any(c.at_floor and c.difference_interval for c in claims) else []
+    parts += ["; hollow and dotted: one run, interval over items alone"] if any(c.verdict == ONE_RUN for c in claims) else []
+    parts += [". Baselines at the floor: differences in points"] if any(c.at_floor and c.drawn_interval for c in claims) else []
     parts += [f". Dotted: {BETWEEN}"] if any(BETWEEN in c.notes for c in claims) else []
-    lost = sum(c.difference is not None and c.difference_interval is None for c in claims)
+    lost = sum(c.difference is not None and c.drawn_interval is None for c in claims)
     parts += [f". Not drawn: {lost} change{'s' * (lost > 1)} without an interval, as items are gone"] if lost else []
     return "".join(parts) + "."
 
@@ -80,13 +87,13 @@ def training_sketch(given: Given, *, progress: Progress) -> Sketch | None:
         claims: Sequence[Claim] = [replace(c, measure=names[c.task, c.metric, c.profile]) for c in mine]
         family = "all comparisons of the report with token 0"
     else:
-        claims = training_claims(study, measures, seed=given.seed, progress=progress, margins=given.margins)
+        claims = training_claims(given.comparer, measures, progress=progress, margins=given.margins)
         family = "the comparisons of this figure"
     looks = cell_series(study)
     figure = language_figure(claims, {cell.label: looks[cell.label] for cell in by_size(study.cells)})
     where = "its last checkpoint" if progress == TOKENS else f"{progress.same}, as far as every cell of its size has come,"
     words = f"Every cell at {where} against its own token 0."
-    adjusted = f"Adjusted over {family} (Holm); {RESAMPLES:,} resamples."
+    adjusted = f"Adjusted over {family} (Holm)."
     caption = _joined(words, OWN_TOKEN_0 if has_two_vocabularies(study) else "", _reading(claims), adjusted, profile_words(measures))
     return Sketch(figure, f"{words} {_told([cell.label for cell in study.cells], claims)}", caption) if figure else None
 
@@ -103,8 +110,8 @@ def contrasts_sketch(given: Given, *, contrasts: Sequence[Contrast], progress: P
         claims = [replace(c, measure=names[c.task, c.metric, c.profile]) for c in mine]
         adjusted = "Adjusted over all comparisons of the report (Holm)."
     else:
-        claims = list(equal_claims(study, contrasts, measures, seed=given.seed, progress=progress, margins=given.margins))
-        adjusted = f"Adjusted over the comparisons of this figure (Holm); {RESAMPLES:,} resamples."
+        claims = list(equal_claims(given.comparer, contrasts, measures, progress=progress, margins=given.margins))
+        adjusted = "Adjusted over the comparisons of this figure (Holm)."
     sizes = {cell.label: index for index, cell in enumerate(by_size(study.cells))}
     ordered = sorted(contrasts, key=lambda contrast: sizes[contrast.cell])
     figure = language_figure(claims, contrast_series(study, ordered))
@@ -138,7 +145,7 @@ def averages_sketch(
     study = given.study
     named = {label for contrast in contrasts for label in (contrast.cell, contrast.baseline_cell)}
     cells = [cell for cell in study.cells if every_cell or cell.label in named]
-    drawn = curves_figure(study, cells, panels, contrasts, progress, seed=given.seed)
+    drawn = curves_figure(study, cells, panels, contrasts, progress)
     if drawn is None:
         return None
     caption = _joined(
@@ -188,7 +195,7 @@ def classes_sketch(given: Given, *, measures: Sequence[Measure]) -> Sketch | Non
 
 def inference_sketch(given: Given, *, measures: Sequence[Measure]) -> Sketch | None:
     """Figure 10."""
-    figure = inference_curves(given.study, measures, seed=given.seed)
+    figure = inference_curves(given.study, measures)
     caption = _joined(
         "Ringed: another class has become the commonest answer since the checkpoint before (cells with one seed). Bands: 95% over items.",
         profile_words(measures),

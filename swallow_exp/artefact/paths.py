@@ -51,6 +51,11 @@ def sweep_file(out: Path, name: str) -> Path:
     return out / "sweeps" / f"{name}.json"
 
 
+def noise_folder(out: Path) -> Path:
+    """What null studies measured: one register for each of them."""
+    return out / "noise"
+
+
 def report_folder(out: Path, name: str) -> Path:
     """Tables, figures and the page of one sweep."""
     return out / "reports" / name
