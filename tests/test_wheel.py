@@ -46,7 +46,7 @@ def test_every_package_travels(wheel: Path) -> None:
 
 def test_published_numbers_travel(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    names = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "analysis" / "reference").glob("*.csv")}
+    names = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "analysis" / "paper").glob("*.csv")}
     assert len(names) > 10 and names <= inside
 
 

@@ -43,7 +43,7 @@ CHECKPOINTS, UNKNOWN = "checkpoints", "unknown"
 DECIDING = (SEEDS, SWEEP, NULL_STUDY)
 FEWEST_CHECKPOINTS, MOST_CHECKPOINTS = 3, 5
 TOLD_APART = 0.05  # level of the tests that keep a noisy cell out of the pool
-OWN_LEVEL = 0.10  # own spread above this upper quantile of the pool's: the comparison is on its own
+OWN_LEVEL = 0.05  # own spread above this upper quantile of the pool's: the comparison is on its own
 FEWEST_CELLS = 3  # two cells have mirrored residuals: nothing tells which one is noisy
 
 Scores = Mapping[str, Mapping[int, float]]  # cell -> seed -> score

@@ -26,10 +26,11 @@ Source  Graybill and Wang 1980 (sums of variance components); Satterthwaite 1946
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from math import exp, hypot, inf, log, sqrt
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.optimize import brentq
+from scipy.special import stdtr, stdtrit
 
 from swallow_exp.record.aggregate import FloatArray
 
@@ -88,26 +89,25 @@ def _correction(influences_SAM: FloatArray) -> float:
 
 def margin(runs: Part, items: Part, *, p: float = 1.0 - CONFIDENCE) -> float:
     """Half width of the interval whose complement has the two-sided probability p."""
-    return sqrt(runs.reach(p) ** 2 + items.reach(p) ** 2)
+    return hypot(runs.reach(p), items.reach(p))
 
 
 def two_sided_p(difference: float, runs: Part, items: Part) -> float:
     """The p at which the interval around `difference` just reaches zero; 1 where nothing varies and nothing differs."""
     size = abs(difference)
+    parts = [part for part in (runs, items) if part.variance > 0.0]
     if size == 0.0:
         return 1.0
-    if runs.variance <= 0.0 and items.variance <= 0.0:
+    if not parts:
         return 0.0
-    low, high = log(SMALLEST_P), 0.0
-    if margin(runs, items, p=SMALLEST_P) <= size:
-        return SMALLEST_P
-    for _ in range(80):
-        middle = (low + high) / 2.0
-        if margin(runs, items, p=exp(middle)) > size:
-            low = middle
-        else:
-            high = middle
-    return exp(high)
+    alone = [min(1.0, 2.0 * float(stdtr(part.freedom, -size / sqrt(part.variance)))) for part in parts]
+    if len(parts) == 1 or margin(runs, items, p=SMALLEST_P) <= size:
+        return max(SMALLEST_P, max(alone))
+    # Both parts together reach further than either alone, so p is above both of theirs.
+    low = log(max(SMALLEST_P, max(alone)))
+    if margin(runs, items, p=exp(low)) <= size:  # one of them is too small to count
+        return exp(low)
+    return exp(brentq(lambda exponent: margin(runs, items, p=exp(exponent)) - size, low, 0.0, xtol=1e-6))
 
 
 def relative_interval(scores: tuple[float, float], runs: Part, items: FloatArray, units: int) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from synthetic_study import BUDGET, write_run, write_sweep
+from synthetic_study import BUDGET, write_null_study, write_run, write_sweep
 
 from analysis.report import build_report
 from swallow_exp.artefact.paths import RunPaths
@@ -27,6 +27,7 @@ def write_page_study(out: Path) -> Path:
     write_run(out, "none-s0", "none", tasks=TASKS, marks=(0.0, 0.5, 1.0))
     write_run(out, "mixed-s0", "mixed", tasks=TASKS, marks=(0.0, 0.5, 1.0), effects={"mini_en_ja": 1.2, "mini_choice": 0.8})
     write_run(out, "staged-s0", "staged", tasks=TASKS[:2], marks=(0.0, 0.5), state="running")
+    write_null_study(out, "none-s0")
     for cell, last in zip(CELLS, (BUDGET, BUDGET, BUDGET // 2), strict=True):
         for tokens in (0, last):
             for task in TASKS[:2]:
@@ -34,7 +35,7 @@ def write_page_study(out: Path) -> Path:
     facts = {"git": {"commit": "c0ffee", "dirty": True, "diff_sha256": "d1f" * 20}, "versions": {"torch": "2"}, "argv": ["train", "a=<b>"]}
     inputs = {"weights": {"folder": "artefacts/weights/w", "digest": "ab" * 32}, "tokens": {"wiki": {"folder": "t", "digest": "cd" * 32}}}
     RunPaths.of(out, "mixed-s0").provenance.write_text(json.dumps({**facts, "inputs": inputs}), encoding="utf-8")
-    return build_report(out, "parallel", num_resamples=1000).parent
+    return build_report(out, "parallel").parent
 
 
 def give_texts(out: Path, run_id: str, tokens: int, task: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 from swallow_exp.record.aggregate import score_of_items
 from swallow_exp.record.events import append_events
+from swallow_exp.record.noise import NoiseEntry, NoiseRegister, setting_names, setting_of, write_register
 from swallow_exp.record.status import write_status
 from swallow_exp.record.store import statistics_column, write_result
 
@@ -132,6 +133,18 @@ def write_run(
             tokens = int(mark * BUDGET)
             statistics = item_statistics(task, skill, 0 if tokens == 0 else hash_of(f"{run_id}{seed}"))
             write_task(out, run_id, tokens, task, statistics)
+
+
+def write_null_study(out: Path, run_id: str, *, variance: float = 0.01, tasks: Sequence[str] = tuple(TASKS)) -> None:
+    """A noise register of the setting of one run: single runs may be judged by it."""
+    identity = json.loads(RunPaths.of(out, run_id).identity.read_text(encoding="utf-8"))
+    entries = []
+    for task in tasks:
+        aggregate, metric, items, _, _, _ = TASKS[task]
+        squared = variance * (1e-4 if aggregate == "ratio" else 1.0)
+        unit = metric.replace("_", " ") if aggregate == "ratio" else "points"
+        entries.append(NoiseEntry(task, metric, "both", f"{task}-prompts", "1", unit, 12, items, squared, 10, squared, 10, squared))
+    write_register(out, NoiseRegister("null", setting_of(identity), setting_names(identity), tuple(entries)))
 
 
 def hash_of(text: str) -> int:

@@ -1,5 +1,6 @@
-"""From records on disk to claims: verdicts, floors, refusals, unfinished runs, several seeds."""
+"""From records on disk to claims: verdicts, floors, refusals, unfinished runs, one run and several seeds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,35 +8,93 @@ import pytest
 from synthetic_study import BUDGET, TASKS, item_statistics, write_run, write_sweep, write_task
 
 from analysis.claims.adjust import mcnemar_p
-from analysis.claims.compare import DEGRADED, IMPROVED, INCONCLUSIVE, NO_INTERVAL, NOT_COMPARED, Claim, compare_contrasts
-from analysis.claims.without_items import claims_without_items
+from analysis.claims.claim import DEGRADED, IMPROVED, INCONCLUSIVE, NO_INTERVAL, NOT_COMPARED, ONE_RUN, Claim
+from analysis.claims.compare import compare_contrasts
 from analysis.load import load_study
 from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.paths import RunPaths, sweep_file
 from swallow_exp.record.aggregate import score_of_items
-from swallow_exp.record.schema import EvaluationRecord
+from swallow_exp.record.noise import NoiseEntry, NoiseRegister, setting_names, setting_of, write_register
 
 FEW = ("mini_choice", "mini_en_ja", "heldout_japanese", "mini_arithmetic")
 
 
 def claims_of(out: Path) -> dict[str, Claim]:
-    return {claim.task: claim for claim in compare_contrasts(load_study(out, "parallel"), num_resamples=2000)}
+    return {claim.task: claim for claim in compare_contrasts(load_study(out, "parallel"))}
+
+
+SEEDS = (0, 1, 2)
 
 
 @pytest.fixture()
 def out(tmp_path: Path) -> Path:
+    """One run of the baseline; its contrast has one seed."""
     write_sweep(tmp_path, ["none", "mixed"])
     write_run(tmp_path, "none-s0", "none", marks=(0.0, 1.0), tasks=FEW)
     return tmp_path
 
 
-def test_a_planted_improvement_is_found_a_planted_loss_too_and_nothing_is_not(out: Path) -> None:
-    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_en_ja": 1.0, "heldout_japanese": -0.8})
-    claims = claims_of(out)
+def write_seeds(out: Path, levels: dict[str, dict[str, float]], *, seeds: tuple[int, ...] = SEEDS, **changes: object) -> Path:
+    """A sweep with the first level as its baseline, all cells at all seeds."""
+    write_sweep(out, list(levels), seeds=seeds)
+    for level, effects in levels.items():
+        for seed in seeds:
+            write_run(out, f"{level}-s{seed}", level, seed=seed, marks=(0.0, 1.0), tasks=FEW, effects=effects, **changes)
+    return out
+
+
+def test_a_planted_improvement_is_found_a_planted_loss_too_and_nothing_is_not(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"none": {}, "mixed": {"mini_en_ja": 1.0, "heldout_japanese": -0.8}, "other": {}, "third": {}})
+    claims = {c.task: c for c in compare_contrasts(load_study(tmp_path, "parallel")) if c.level == "mixed"}
     assert claims["mini_en_ja"].verdict == IMPROVED
     assert claims["heldout_japanese"].verdict == DEGRADED  # more bits per byte: higher is worse
     assert claims["heldout_japanese"].difference > 0
     assert claims["mini_choice"].verdict == INCONCLUSIVE
     assert claims["mini_choice"].detectable_difference > 0
+
+
+def test_one_run_per_side_has_no_verdict_however_large_the_effect(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_en_ja": 3.0})
+    claims = claims_of(out)
+    assert {claim.verdict for claim in claims.values()} == {ONE_RUN}
+    assert all(claim.p is claim.p_holm is claim.difference_interval is claim.relative_interval is None for claim in claims.values())
+    low, high = claims["mini_en_ja"].items_interval
+    assert 0 < low < claims["mini_en_ja"].difference < high and claims["mini_en_ja"].p_items < 1e-6
+    assert all("one_run" in warned(claim) for claim in claims.values())
+
+
+def register_of(out: Path, run_id: str, *, variance: float, prompts: str = "mini_choice-prompts") -> None:
+    identity = json.loads(RunPaths.of(out, run_id).identity.read_text(encoding="utf-8"))
+    entry = NoiseEntry("mini_choice", "accuracy", "both", prompts, "1", "points", 12, 200, variance, 10, variance, 10, 1.0)
+    write_register(out, NoiseRegister("null", setting_of(identity), setting_names(identity), (entry,)))
+
+
+def test_a_null_study_of_the_setting_judges_single_runs_and_one_of_another_does_not(out: Path) -> None:
+    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_choice": 1.0})
+    register_of(out, "none-s0", variance=0.5)
+    claims = claims_of(out)
+    assert claims["mini_choice"].verdict == IMPROVED and claims["mini_choice"].noise_kind == "null study"
+    assert "null study null, 12 runs; 10 degrees of freedom" in claims["mini_choice"].noise_source
+    assert claims["mini_en_ja"].verdict == ONE_RUN  # the register does not know it
+    register_of(out, "none-s0", variance=400.0)
+    assert claims_of(out)["mini_choice"].verdict == INCONCLUSIVE
+    register_of(out, "none-s0", variance=0.5, prompts="others")
+    assert claims_of(out)["mini_choice"].verdict == ONE_RUN
+    register_of(out, "none-s0", variance=0.5)
+    path = RunPaths.of(out, "mixed-s0").identity
+    path.write_text(path.read_text(encoding="utf-8").replace("mixture_0", "mixture_1"), encoding="utf-8")
+    assert claims_of(out)["mini_choice"].verdict != IMPROVED  # not the setting of both sides
+
+
+def test_seeds_of_other_cells_judge_a_contrast_that_has_one(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"none": {}, "other": {}})
+    sweep = json.loads(sweep_file(tmp_path, "parallel").read_text(encoding="utf-8"))
+    run = {"run_id": "mixed-s0", "choices": {"vocabulary": "base", "parallel": "mixed"}, "seed": 0, "label": "mixed"}
+    contrast = {**sweep["contrasts"][0], "level": "mixed", "run_id": "mixed-s0", "label": "mixed vs none"}
+    write_sweep(tmp_path, ["none", "other"], cells=[*sweep["cells"], run], contrasts=[contrast])
+    write_run(tmp_path, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_choice": 2.0})
+    claim = claims_of(tmp_path)["mini_choice"]
+    assert claim.noise_kind == "sweep" and claim.noise_source.startswith("6 runs in 2 cells") and claim.verdict == IMPROVED
 
 
 def test_differences_are_those_of_the_scores_and_intervals_hold_them(out: Path) -> None:
@@ -45,26 +104,27 @@ def test_differences_are_those_of_the_scores_and_intervals_hold_them(out: Path) 
     for task, claim in claims_of(out).items():
         assert claim.score == pytest.approx(final["mixed", task])
         assert claim.difference == pytest.approx(final["mixed", task] - final["none", task])
-        low, high = claim.difference_interval
+        low, high = claim.items_interval
         assert low <= claim.difference <= high
         if claim.relative_change is not None:
             assert claim.relative_change == pytest.approx(100 * claim.difference / claim.baseline_score)
 
 
-def test_a_baseline_at_the_floor_gets_points_and_a_note(out: Path) -> None:
-    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_arithmetic": 2.5})
-    claim = claims_of(out)["mini_arithmetic"]
+def test_a_baseline_at_the_floor_gets_points_and_a_note(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"none": {}, "mixed": {"mini_arithmetic": 2.5}, "other": {}})
+    claim = next(c for c in compare_contrasts(load_study(tmp_path, "parallel")) if (c.level, c.task) == ("mixed", "mini_arithmetic"))
     assert claim.baseline_score < 2
     assert claim.at_floor and claim.relative_change is None and claim.relative_interval is None
     assert claim.difference > 10 and claim.verdict == IMPROVED
     assert any("floor" in note for note in claim.notes)
 
 
-def test_a_certain_difference_between_two_floors_is_no_finding(out: Path) -> None:
-    write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
-    for run_id, hits in (("none-s0", 0), ("mixed-s0", 40)):
-        write_task(out, run_id, BUDGET, "mini_arithmetic", (np.arange(1000)[:, None] < hits).astype(float))
-    claim = claims_of(out)["mini_arithmetic"]
+def test_a_certain_difference_between_two_floors_is_no_finding(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"none": {}, "mixed": {}})
+    for seed in SEEDS:
+        for level, hits in (("none", 0), ("mixed", 40)):
+            write_task(tmp_path, f"{level}-s{seed}", BUDGET, "mini_arithmetic", (np.arange(1000)[:, None] < hits).astype(float))
+    claim = claims_of(tmp_path)["mini_arithmetic"]
     assert claim.p_holm < 0.001 and claim.difference == pytest.approx(4.0, abs=0.1)
     assert claim.verdict == INCONCLUSIVE
     assert any("both scores are at the floor" in note for note in claim.notes)
@@ -103,7 +163,7 @@ def test_lost_items_leave_a_difference_without_interval_or_verdict(out: Path) ->
     claim = claims_of(out)["mini_choice"]
     assert claim.verdict == NO_INTERVAL and any("missing" in note for note in claim.notes)
     assert claim.difference == pytest.approx(claim.score - claim.baseline_score)
-    assert claim.difference_interval is claim.relative_interval is claim.p is claim.p_holm is None
+    assert claim.difference_interval is claim.relative_interval is claim.p is claim.p_holm is claim.items_interval is None
 
 
 def test_an_unfinished_run_is_compared_at_the_last_common_checkpoint(tmp_path: Path) -> None:
@@ -146,45 +206,29 @@ def test_a_seed_that_is_missing_is_left_out_and_named(tmp_path: Path) -> None:
 
 def test_holm_takes_back_what_many_comparisons_make_likely(tmp_path: Path) -> None:
     """One small effect among many nulls: the p-value of its own passes, the adjusted one need not be smaller."""
-    write_sweep(tmp_path, ["none", "a", "b", "c"])
-    for level in ("none", "a", "b", "c"):
-        write_run(tmp_path, f"{level}-s0", level, marks=(0.0, 1.0), tasks=FEW)
-    claims = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=1000)
+    write_seeds(tmp_path, {"none": {}, "a": {}, "b": {}, "c": {}}, seeds=(0, 1))
+    claims = compare_contrasts(load_study(tmp_path, "parallel"))
     assert len(claims) == 12
     assert all(claim.p_holm >= claim.p for claim in claims)
     assert all((claim.verdict == INCONCLUSIVE) == (claim.p_holm >= 0.05) for claim in claims)
 
 
 def test_equal_records_give_equal_claims_whatever_else_is_in_the_report(tmp_path: Path) -> None:
+    """Over items alone: what is known of runs grows with the sweep, and is meant to."""
     write_sweep(tmp_path, ["none", "mixed"])
     write_sweep(tmp_path, ["none", "mixed", "other"], name="wider")
     for level in ("none", "mixed", "other"):
         write_run(tmp_path, f"{level}-s0", level, marks=(0.0, 1.0), tasks=FEW)
-    narrow = claims_of(tmp_path)["mini_choice"]
-    wide = next(
-        c for c in compare_contrasts(load_study(tmp_path, "wider"), num_resamples=2000) if (c.level, c.task) == ("mixed", "mini_choice")
-    )
-    assert (narrow.difference_interval, narrow.p) == (wide.difference_interval, wide.p)
+    narrow = claims_of(tmp_path)
+    wide = {c.task: c for c in compare_contrasts(load_study(tmp_path, "wider")) if c.level == "mixed"}
+    assert {t: (c.items_interval, c.p_items) for t, c in narrow.items()} == {t: (c.items_interval, c.p_items) for t, c in wide.items()}
 
 
-@pytest.mark.parametrize("task", ["heldout_japanese", "mini_en_ja", "mini_reading"])
-def test_what_is_drawn_for_a_contrast_does_not_depend_on_its_neighbours(tmp_path: Path, task: str) -> None:
-    """Sides over the same units share their draws: the numbers must be the same to the last bit with two cells and with five."""
-    levels = ["none", "mixed", "a", "b", "c"]
-    write_sweep(tmp_path, levels[:2])
-    write_sweep(tmp_path, levels, name="wider")
-    for level in levels:
-        write_run(tmp_path, f"{level}-s0", level, marks=(1.0,), tasks=(task,))
-    (narrow,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=1000)
-    wide = next(c for c in compare_contrasts(load_study(tmp_path, "wider"), num_resamples=1000) if c.level == "mixed")
-    assert (narrow.difference_interval, narrow.relative_interval, narrow.p) == (wide.difference_interval, wide.relative_interval, wide.p)
-
-
-def test_a_result_of_the_engine_is_that_of_a_plain_bootstrap(out: Path) -> None:
-    """Grouped and shared draws against indices gathered one resample at a time."""
+def test_the_interval_over_items_is_that_of_a_plain_bootstrap(out: Path) -> None:
+    """Derivatives against indices gathered one resample at a time."""
     write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW, effects={"mini_choice": 0.2, "mini_en_ja": 0.3})
     study = load_study(out, "parallel")
-    for claim in compare_contrasts(study, num_resamples=4000):
+    for claim in compare_contrasts(study):
         measure = next(m for m in study.measures if m.task == claim.task)
         sides = [study.items_of(study.record_of(run_id, BUDGET, measure)).statistics for run_id in ("mixed-s0", "none-s0")]
         rng, differences = np.random.default_rng(4), []
@@ -192,9 +236,7 @@ def test_a_result_of_the_engine_is_that_of_a_plain_bootstrap(out: Path) -> None:
             rows = rng.integers(len(sides[0]), size=len(sides[0]))
             differences.append(score_of_items(sides[0][rows], measure.aggregate) - score_of_items(sides[1][rows], measure.aggregate))
         low, high = np.quantile(differences, [0.025, 0.975])
-        width = high - low
-        assert claim.difference_interval == pytest.approx((low, high), abs=0.1 * width + (0.7 if measure.aggregate == "mean" else 0))
-        assert claim.detectable_difference == pytest.approx(2.8 * np.std(differences), rel=0.1)
+        assert claim.items_interval == pytest.approx((low, high), abs=0.1 * (high - low) + (0.7 if measure.aggregate == "mean" else 0))
 
 
 def warned(claim: Claim) -> set[str]:
@@ -207,11 +249,11 @@ def test_right_and_wrong_answers_get_the_exact_test_too(out: Path) -> None:
     study = load_study(out, "parallel")
     a, b = (study.items_of(r).statistics[:, 0] for r in study.records if r.task == "mini_choice" and r.trained_tokens == BUDGET)
     assert claims["mini_choice"].p_exact == pytest.approx(mcnemar_p(int((a > b).sum()), int((b > a).sum())))
-    assert claims["mini_choice"].p_exact == pytest.approx(claims["mini_choice"].p, abs=0.05)
+    assert claims["mini_choice"].p_exact == pytest.approx(claims["mini_choice"].p_items, abs=0.05)
     assert claims["mini_en_ja"].p_exact is None and claims["heldout_japanese"].p_exact is None
 
 
-def test_noise_of_one_seed_is_read_off_the_last_checkpoints(tmp_path: Path) -> None:
+def test_the_last_checkpoints_are_a_lower_bound_and_no_verdict(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["none", "mixed"])
     scores = {"none-s0": (10, 20, 32, 38, 50), "mixed-s0": (11, 22, 33, 44, 55)}
     for run_id, hits in scores.items():
@@ -219,19 +261,19 @@ def test_noise_of_one_seed_is_read_off_the_last_checkpoints(tmp_path: Path) -> N
         for place, right in enumerate(hits, start=1):
             write_task(tmp_path, run_id, BUDGET * place // 5, "mini_choice", (np.arange(100)[:, None] < right).astype(float))
         write_task(tmp_path, run_id, 0, "mini_choice", np.zeros((100, 1)))  # token 0 is another model
-    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=500)
+    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"))
     # the other run lies on its line
     x, y = np.arange(5), np.array(scores["none-s0"])
     residuals = y - np.polyval(np.polyfit(x, y, 1), x)
-    assert claim.noise_floor == pytest.approx(np.sqrt((residuals**2).sum() / 3))
-    assert claim.noise_source.startswith("checkpoints: the last 5")
-    assert "one_seed" in warned(claim)
+    assert claim.run_noise == pytest.approx(np.sqrt((residuals**2).sum() / 3))
+    assert claim.noise_kind == "checkpoints" and claim.noise_source.endswith("a lower bound")
+    assert claim.verdict == ONE_RUN and claim.p is None and "one_run" in warned(claim)
 
 
 def test_too_few_checkpoints_leave_the_noise_unknown(out: Path) -> None:
     write_run(out, "mixed-s0", "mixed", marks=(0.0, 1.0), tasks=FEW)
     claim = claims_of(out)["mini_choice"]
-    assert claim.noise_floor is None and "fewer than 3" in claim.noise_source
+    assert claim.run_noise is None and claim.noise_kind == "unknown" and claim.verdict == ONE_RUN
 
 
 def test_noise_of_several_seeds_is_the_spread_of_their_differences(tmp_path: Path) -> None:
@@ -239,9 +281,11 @@ def test_noise_of_several_seeds_is_the_spread_of_their_differences(tmp_path: Pat
     for level in ("none", "mixed"):
         for seed in (0, 1, 2):
             write_run(tmp_path, f"{level}-s{seed}", level, seed=seed, marks=(1.0,), tasks=("mini_choice",))
-    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"), num_resamples=500)
-    assert claim.noise_floor == pytest.approx(np.std(claim.seed_differences, ddof=1) / np.sqrt(3))
-    assert claim.noise_source.startswith("seeds: spread of 3") and "one_seed" not in warned(claim)
+    (claim,) = compare_contrasts(load_study(tmp_path, "parallel"))
+    rounding = 2 * 0.5**2 / 12  # of two scores over 200 items
+    assert claim.run_noise == pytest.approx(np.sqrt((np.var(claim.seed_differences, ddof=1) + rounding) / 3))
+    assert claim.noise_source.startswith("3 seeds of this comparison") and "one_run" not in warned(claim)
+    assert claim.run_freedom == 2  # two cells: their residuals are mirrored, so there is nothing to pool
     signs = {difference > 0 for difference in claim.seed_differences if difference}
     assert ("seeds_disagree" in warned(claim)) == (len(signs) > 1)
 
@@ -255,24 +299,7 @@ def test_digests_that_differ_are_warnings_where_the_test_is_the_same(out: Path) 
     claim = claims_of(out)["mini_choice"]
     assert {"digests_differ", "same_weights", "few_units"} <= warned(claim)
     assert any("different settings (batch-8 and batch-6)" in warning for warning in claim.warnings)
-    assert claim.p == 1.0 and claim.verdict == INCONCLUSIVE  # 200 equal answers cannot show that 1 point is too much
-
-
-def test_published_numbers_have_differences_and_nothing_more() -> None:
-    def published(task: str, score: float, run_id: str, aggregate: str = "mean") -> EvaluationRecord:
-        return EvaluationRecord(
-            run_id, 100, "paper", task, "1", "paper", "accuracy", aggregate, True, 4, 1119, score, "", "", source="paper"
-        )
-
-    pairs = [(published(task, a, "swallow"), published(task, b, "llama")) for task, a, b in (("jcqa", 48.0, 40.0), ("mgsm", 12.4, 2.4))]
-    first, floor = claims_without_items(pairs, factor="training", level="swallow", baseline_level="llama2", size="llama2_7b")
-    assert (first.verdict, first.difference, first.relative_change) == (NO_INTERVAL, pytest.approx(8.0), pytest.approx(20.0))
-    assert first.p is first.difference_interval is first.relative_interval is first.noise_floor is None
-    assert any("not published" in note for note in first.notes)
-    assert (first.size, first.num_items, first.contrast) == ("llama2_7b", 1119, "swallow vs llama2")
-    assert floor.relative_change is None and floor.at_floor and floor.difference == pytest.approx(10.0)
-    with pytest.raises(AssertionError):
-        claims_without_items([(pairs[0][0], pairs[1][1])], factor="f", level="a", baseline_level="b")
+    assert claim.p_items == 1.0 and claim.verdict == ONE_RUN
 
 
 def test_missing_is_listed_and_never_a_number(out: Path) -> None:

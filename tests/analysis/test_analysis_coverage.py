@@ -1,14 +1,19 @@
-"""Intervals keep their promise on made-up worlds whose truth is known; pairing and clusters are what makes them do so."""
+"""Intervals over items keep their promise on made-up worlds whose truth is known; pairing and clusters are what makes them do so."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 import pytest
 
-from analysis.claims.bootstrap import drawn_sums, paired_result, percentile_interval, resampled_sums, sums_by_unit
+from analysis.claims.align import Aligned, unit_index
 from analysis.claims.claim import Claim
+from analysis.claims.estimate import CONTRAST_WEIGHTS, estimate
+from analysis.claims.influence import influences, variance_of
 from analysis.claims.judge import is_equivalent
+from analysis.claims.noise import UNKNOWN, RunNoise
+from analysis.claims.variance import Part
 from swallow_exp.record.aggregate import score_of_sums, summable
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -52,18 +57,26 @@ class Coverage:
     width: float  # of the unpaired interval, in widths of the paired one
 
 
-def covered(make: World, aggregate: str, *, n: int, repetitions: int, num_resamples: int, seed: int) -> Coverage:
+def compared(first_NK: np.ndarray, second_NK: np.ndarray, aggregate: str, clusters: Sequence[object] | None = None) -> Claim:
+    """One run per side, in the form `summable` gives."""
+    units = unit_index(map(str, clusters if clusters is not None else range(len(first_NK))))
+    aligned = Aligned(units, np.stack([units.sums(first_NK), units.sums(second_NK)])[None])
+    names = ("x", "x", "b", "a", "b", "a", "t", "m", "both", "t", "points", True, "")
+    nothing = RunNoise(UNKNOWN, Part(inf, 1), "")
+    return estimate(Claim(*names), aligned, aggregate, CONTRAST_WEIGHTS, lambda _: nothing)
+
+
+def covered(make: World, aggregate: str, *, n: int, repetitions: int, seed: int) -> Coverage:
     truth = difference(*make(np.random.default_rng(999), 100_000), aggregate)
-    world, rng = np.random.default_rng(seed), np.random.default_rng(seed + 1)
+    world = np.random.default_rng(seed)
     hits = np.zeros(2)
     widths = np.zeros(2)
     for _ in range(repetitions):
         first, second = make(world, n)
-        k = first.shape[1]
-        sums = resampled_sums(np.concatenate([first, second], axis=1), num_resamples, rng)
-        scores, baselines = score_of_sums(sums[:, :k], aggregate), score_of_sums(sums[:, k:], aggregate)
-        apart = score_of_sums(drawn_sums([second], num_resamples, rng)[0], aggregate)  # draws of its own
-        intervals = [paired_result(first, second, scores, baselines, aggregate).difference_interval, percentile_interval(scores - apart)]
+        claim = compared(first, second, aggregate)
+        apart = 1.96 * np.sqrt(variance_of(influences(first, aggregate)) + variance_of(influences(second, aggregate)))
+        assert claim.items_interval is not None and claim.difference is not None
+        intervals = [claim.items_interval, (claim.difference - apart, claim.difference + apart)]
         hits += [low <= truth <= high for low, high in intervals]
         widths += [high - low for low, high in intervals]
     return Coverage(hits[0] / repetitions, hits[1] / repetitions, widths[1] / widths[0])
@@ -73,7 +86,7 @@ def covered(make: World, aggregate: str, *, n: int, repetitions: int, num_resamp
     ("make", "aggregate", "n"), [(binary, "mean", 250), (real, "mean", 200), (bleu, "bleu", 120)], ids=["binary", "real", "bleu"]
 )
 def test_a_paired_interval_holds_the_truth_95_times_in_100_and_an_unpaired_one_is_wider(make: World, aggregate: str, n: int) -> None:
-    found = covered(make, aggregate, n=n, repetitions=400, num_resamples=500, seed=11)
+    found = covered(make, aggregate, n=n, repetitions=1000, seed=11)
     assert 0.92 <= found.paired <= 0.98
     assert found.unpaired >= 0.97 and found.unpaired > found.paired
     assert found.width > 1.25
@@ -86,7 +99,7 @@ def test_a_paired_interval_holds_the_truth_95_times_in_100_and_an_unpaired_one_i
     [(binary, "mean", 120), (binary, "mean", 1000), (real, "mean", 120), (real, "mean", 1000), (bleu, "bleu", 200), (bleu, "bleu", 1000)],
 )
 def test_the_promise_holds_in_small_and_large_sets_and_other_worlds(make: World, aggregate: str, n: int, seed: int) -> None:
-    found = covered(make, aggregate, n=n, repetitions=1000, num_resamples=2000, seed=seed)
+    found = covered(make, aggregate, n=n, repetitions=1000, seed=seed)
     print(f"{make.__name__} n={n} seed={seed}: paired {found.paired:.3f}, unpaired {found.unpaired:.3f}, {found.width:.2f} times as wide")
     assert 0.92 <= found.paired <= 0.98
     assert found.unpaired > found.paired and found.width > 1.25
@@ -101,15 +114,14 @@ def passages(world: np.random.Generator, num_passages: int, per_passage: int) ->
     return summable(first[:, None], "mean"), summable(second[:, None], "mean")
 
 
-def test_items_of_one_passage_are_drawn_together_or_the_interval_is_too_narrow() -> None:
+def test_items_of_one_passage_are_one_unit_or_the_interval_is_too_narrow() -> None:
     truth = difference(*passages(np.random.default_rng(999), 60_000, 10), "mean")
-    world, rng = np.random.default_rng(21), np.random.default_rng(22)
-    index, repetitions, hits = np.repeat(np.arange(60), 10), 400, np.zeros(2)
+    world = np.random.default_rng(21)
+    clusters, repetitions, hits = np.repeat(np.arange(60), 10), 400, np.zeros(2)
     for _ in range(repetitions):
-        items = np.concatenate(passages(world, 60, 10), axis=1)
-        for way, units in enumerate((sums_by_unit(items, index, 60), items)):
-            sums = resampled_sums(units, 600, rng)
-            low, high = percentile_interval(score_of_sums(sums[:, :2], "mean") - score_of_sums(sums[:, 2:], "mean"))
+        sides = passages(world, 60, 10)
+        for way, by in enumerate((clusters, None)):
+            low, high = compared(*sides, "mean", by).items_interval or (0.0, 0.0)
             hits[way] += low <= truth <= high
     by_passage, by_item = hits / repetitions
     assert 0.92 <= by_passage <= 0.98
@@ -118,33 +130,14 @@ def test_items_of_one_passage_are_drawn_together_or_the_interval_is_too_narrow()
 
 def equivalence_rate(gain: float, *, n: int, margin: float, seed: int, repetitions: int = 300) -> float:
     """How often two sides whose true difference is 100 * gain points are called equivalent."""
-    world, rng, found = np.random.default_rng(seed), np.random.default_rng(seed + 1), 0
+    world, found = np.random.default_rng(seed), 0
     for _ in range(repetitions):
         draw = world.uniform(size=n)
         first = (draw < 0.4 + gain).astype(float)
         second = np.where(world.uniform(size=n) < 0.02, world.uniform(size=n) < 0.4, draw < 0.4).astype(float)
         a, b = summable(first[:, None], "mean"), summable(second[:, None], "mean")
-        sums = resampled_sums(np.concatenate([a, b], axis=1), 600, rng)
-        result = paired_result(a, b, score_of_sums(sums[:, :2], "mean"), score_of_sums(sums[:, 2:], "mean"), "mean")
-        names = dict.fromkeys(("contrast", "factor", "level", "baseline_level", "cell", "baseline_cell", "task", "metric", "measure"), "x")
-        claim = Claim(
-            **names,
-            profile="both",
-            unit="points",
-            higher_is_better=True,
-            verdict="",
-            run_ids=("a",),
-            baseline_run_ids=("b",),
-            num_items=n,
-            num_units=n,
-            num_differing_units=result.num_differing_units,
-            score=result.score,
-            baseline_score=result.baseline_score,
-            difference=result.difference,
-            difference_interval=result.difference_interval,
-            relative_change=result.relative_change,
-            equivalence_margin=margin,
-        )
+        claim = compared(a, b, "mean")
+        claim = replace(claim, run_ids=("a",), baseline_run_ids=("b",), difference_interval=claim.items_interval, equivalence_margin=margin)
         found += is_equivalent(claim)
     return found / repetitions
 

@@ -12,7 +12,8 @@ import synthetic_paper
 from synthetic_paper import BUDGET, CELLS, NAME, TASKS, run_id_of, write_paper_study
 from synthetic_study import write_run, write_sweep
 
-from analysis.claims.compare import EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim, compare_contrasts
+from analysis.claims.claim import EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim
+from analysis.claims.compare import Comparer, compare_contrasts
 from analysis.figures.axes import BYTES, FLOPS, TOKENS
 from analysis.figures.bars import language_figure
 from analysis.figures.classes import Answers, answers_of, classes_figure, flips_of_majority, inference_measures, majority_shares
@@ -43,9 +44,8 @@ def study(out: Path) -> Study:
 
 @pytest.fixture(scope="module")
 def sketches(study: Study) -> dict[str, Sketch]:
-    given = Given(study, compare_contrasts(study, num_resamples=500), 0)
+    given = Given(Comparer.of(study), compare_contrasts(study))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.figures.gains.RESAMPLES", 300)  # looks do not depend on it
         drawn = {planned.name: planned.draw(given, planned.progress) for planned in planned_figures(study)}
     return {name: sketch for name, sketch in drawn.items() if sketch is not None}
 
@@ -159,8 +159,9 @@ def test_without_a_japanese_font_the_caption_says_so(monkeypatch: pytest.MonkeyP
 def _draw_in_two_processes(out: Path, to: Path, names: list[str]) -> None:
     program = (
         "import sys; from pathlib import Path; from analysis.load import load_study; from swallow_exp.artefact.paths import ReportPaths; "
-        "from analysis.paper.figures import draw_paper_figures; out, to, *names = sys.argv[1:]; "
-        f"draw_paper_figures(load_study(Path(out), {NAME!r}), (), ReportPaths(Path(to)), seed=0, names=names)"
+        "from analysis.claims.compare import Comparer; from analysis.paper.figures import draw_paper_figures; "
+        "out, to, *names = sys.argv[1:]; "
+        f"draw_paper_figures(Comparer.of(load_study(Path(out), {NAME!r})), (), ReportPaths(Path(to)), names=names)"
     )
     commands = [[sys.executable, "-W", "error", "-c", program, str(out), str(to / side), *names] for side in "ab"]
     for process in [subprocess.Popen(command) for command in commands]:
@@ -183,7 +184,7 @@ def test_two_processes_write_the_same_bytes_of_every_figure(out: Path, tmp_path:
 
 
 def test_drawn_figures_are_named_titled_and_on_disk(study: Study, tmp_path: Path) -> None:
-    (figure,) = draw_paper_figures(study, (), ReportPaths(tmp_path), seed=0, names=["figure8_bytes"])
+    (figure,) = draw_paper_figures(Comparer.of(study), (), ReportPaths(tmp_path), names=["figure8_bytes"])
     assert figure.name == "figure8_bytes" and figure.title == "Figure 8: training loss, at the same amount of text"
     assert "<svg" in figure.svg and {p.suffix for p in (tmp_path / "figures").iterdir()} == {".svg", ".pdf", ".png"}
 

@@ -11,7 +11,7 @@ import pytest
 from synthetic_study import BUDGET, item_statistics, write_run, write_sweep, write_task
 
 from analysis.claims.compare import compare_contrasts
-from analysis.figures.curves import curve_of
+from analysis.figures.curves import curves_of
 from analysis.health import health_table, overlap_table, worries
 from analysis.load import load_study
 from analysis.report import build_report
@@ -103,7 +103,7 @@ def test_overlap_is_listed_by_training_text_not_by_run(out: Path) -> None:
 
 
 def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> None:
-    page = build_report(out, "parallel", num_resamples=500).read_text(encoding="utf-8")
+    page = build_report(out, "parallel").read_text(encoding="utf-8")
     for words in ("Whether the scores can be trusted", "One answer to everything", "in none: mini_reading 98%", "13 characters"):
         assert words in page
     assert page.count("jsquad could not be asked") == 1 and f"<strong>every cell</strong>: jsquad could not be asked: {REASON}" in page
@@ -122,7 +122,7 @@ def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> No
 
 
 def test_a_claim_from_constant_answers_says_so(out: Path) -> None:
-    claims = {claim.task: claim for claim in compare_contrasts(load_study(out, "parallel"), num_resamples=500)}
+    claims = {claim.task: claim for claim in compare_contrasts(load_study(out, "parallel"))}
     assert "degenerate: none-s0 gives one answer to 98% of the items" in claims["mini_reading"].warnings
     assert not any("degenerate" in warning or "chance" in warning for warning in claims["mini_choice"].warnings)
 
@@ -133,7 +133,7 @@ def test_without_health_the_page_says_that_nothing_is_known(tmp_path: Path) -> N
         write_run(tmp_path, f"{cell}-s0", cell, tasks=("mini_choice",), marks=(1.0,))
     study = load_study(tmp_path, "parallel")
     assert health_table(study) is None and overlap_table(study) is None and worries(study) == {}
-    page = build_report(tmp_path, "parallel", num_resamples=200).read_text(encoding="utf-8")
+    page = build_report(tmp_path, "parallel").read_text(encoding="utf-8")
     assert "hold no counts" in page and "was not measured" in page and "Nothing stands out" not in page
 
 
@@ -141,7 +141,7 @@ def test_results_of_other_tests_are_refused_by_name_and_marked(out: Path) -> Non
     part = item_statistics("mini_choice", 2.0, 1)[:20]
     write_task(out, "mixed-s0", BUDGET, "mini_choice", part, prompt_digest="another-test-of-20", fraction=0.1)
     study = load_study(out, "parallel")
-    claim = next(c for c in compare_contrasts(study, num_resamples=200) if c.task == "mini_choice")
+    claim = next(c for c in compare_contrasts(study) if c.task == "mini_choice")
     (note,) = (note for note in claim.notes if "asked differently" in note)
     assert "mini_choice, share of the items 0.1 and all, items 20 and 200, prompts another-test and mini_choice-" in note
     assert claim.verdict == "not compared" and claim.difference is None
@@ -150,7 +150,7 @@ def test_results_of_other_tests_are_refused_by_name_and_marked(out: Path) -> Non
     marked = [row[0] for row in table.rows if row[column].endswith("‡")]
     assert marked == ["mixed"] and "‡" in table.caption and not any(i == len(table.rows) - 1 and j == column for i, j in table.best)
     measure = next(m for m in study.measures if m.task == "mini_choice")
-    ends = [curve_of(study, cell, [measure], seed=0).places[-1] for cell in study.cells]
+    ends = [curve.places[-1] for curve in curves_of(study, study.cells, [measure]).values()]
     assert ends == [BUDGET, BUDGET // 2]  # the point of the other test is no point of this curve
 
 
@@ -162,6 +162,6 @@ def test_seeds_that_were_asked_differently_are_not_pooled(tmp_path: Path) -> Non
             if seed:
                 write_task(tmp_path, f"{cell}-s1", BUDGET, "mini_choice", item_statistics("mini_choice", 1, 9), prompt_digest="newer")
     study = load_study(tmp_path, "parallel")
-    (claim,) = compare_contrasts(study, num_resamples=200)
+    (claim,) = compare_contrasts(study)
     assert claim.run_ids == ("mixed-s0",) and any("mixed-s1 was asked differently than mixed-s0" in note for note in claim.notes)
     assert [row[1] for row in comparison_table(study).rows] == ["—‡", "—‡"]

@@ -5,7 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.claims.claim import DEGRADED, EQUIVALENT, IMPROVED, INCONCLUSIVE, MARGINS, NOT_COMPARED, WARNINGS, Claim, margin_of
+from analysis.claims.claim import (
+    DEGRADED,
+    EQUIVALENT,
+    HELPS_LESS,
+    HELPS_MORE,
+    IMPROVED,
+    INCONCLUSIVE,
+    INTERACTION,
+    MARGINS,
+    NOT_COMPARED,
+    ONE_RUN,
+    WARNINGS,
+    Claim,
+    margin_of,
+)
 from analysis.claims.judge import is_equivalent, judge
 from analysis.claims.noise import residual_variance
 
@@ -126,18 +140,22 @@ def codes(one: Claim) -> list[str]:
     return [warning.partition(":")[0] for warning in one.warnings]
 
 
-def test_a_verdict_within_two_noise_floors_has_a_remark_and_others_do_not() -> None:
-    assert codes(verdict(claim(3.0, 1.0, 0.001, noise_floor=2.0))) == ["within_noise"]
-    assert codes(verdict(claim(3.0, 1.0, 0.001, noise_floor=1.0))) == []
-    assert codes(verdict(claim(3.0, 4.0, 0.2, noise_floor=2.0))) == []  # nothing was decided
-    assert codes(verdict(claim(0.1, 0.5, 0.7, noise_floor=0.8))) == ["within_noise"]  # noise is wider than the margin
-    assert codes(verdict(claim(0.1, 0.5, 0.7, noise_floor=0.2))) == []
+def test_tests_of_the_same_items_that_disagree_are_said_to() -> None:
+    assert codes(verdict(claim(3.0, 2.9, 0.04, p_items=0.04, p_exact=0.06))) == ["tests_disagree"]
+    assert codes(verdict(claim(3.0, 2.9, 0.04, p_items=0.04, p_exact=0.045))) == []
+    assert codes(verdict(claim(3.0, 2.9, 0.2, p_items=0.04, p_exact=0.045))) == []  # runs are another matter
 
 
-def test_tests_that_disagree_are_said_to() -> None:
-    assert codes(verdict(claim(3.0, 1.0, 0.0625))) == ["tests_disagree"]  # interval without zero, p of five differing items
-    assert codes(verdict(claim(3.0, 2.9, 0.04, p_exact=0.06))) == ["tests_disagree"]
-    assert codes(verdict(claim(3.0, 2.9, 0.04, p_exact=0.045))) == []
+def test_one_run_is_never_judged_whatever_its_numbers() -> None:
+    single = replace(claim(9.0, 1.0, 0.001), verdict=ONE_RUN, p=None, difference_interval=None, items_interval=(8.0, 10.0), p_items=1e-9)
+    judged = judge(STUDY, [single, claim(3.0, 1.0, 0.04)], MARGINS)
+    assert (judged[0].verdict, judged[0].p_holm) == (ONE_RUN, None)
+    assert judged[1].p_holm == pytest.approx(0.04)  # a family of one
+
+
+def test_an_interaction_helps_more_or_less() -> None:
+    assert verdict(claim(3.0, 1.0, 0.001, kind=INTERACTION)).verdict == HELPS_MORE
+    assert verdict(claim(3.0, 1.0, 0.001, kind=INTERACTION, higher_is_better=False)).verdict == HELPS_LESS
 
 
 def test_profiles_that_decide_differently_warn_on_both_sides() -> None:

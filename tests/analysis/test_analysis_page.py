@@ -13,7 +13,8 @@ import pytest
 from page_study import BEGINNING, CELLS, Outline
 from synthetic_study import BUDGET, write_run, write_sweep
 
-from analysis.claims.compare import EQUIVALENT, compare_contrasts
+from analysis.claims.claim import EQUIVALENT
+from analysis.claims.compare import compare_contrasts
 from analysis.cost import cost_table, cost_words, read_costs
 from analysis.figures.drawn import PageFigure
 from analysis.flips import FlipGroup, gather_flips, shared_beginning
@@ -93,7 +94,7 @@ def test_every_score_names_run_checkpoint_and_task(out: Path, outline: Outline, 
         assert of["score"] == pytest.approx(float(value))
         assert of["prompt_digest"] == f"{of['task']}-prompts" and of["task_version"] == "1"
         assert of["checkpoint_digest"] == ("start" if of["trained_tokens"] == 0 else f"{of['run_id']}-{of['trained_tokens']}")
-    changes = changes_table(load_study(out, "parallel"), compare_contrasts(load_study(out, "parallel"), num_resamples=200))
+    changes = changes_table(load_study(out, "parallel"), compare_contrasts(load_study(out, "parallel")))
     row = next(i for i, texts in enumerate(changes.rows) if texts[:2] == ("mixed vs none", "mini_choice"))
     column = changes.columns.index
     assert [r.run_id for r in changes.sources[row, column("baseline")]] == ["none-s0"]
@@ -173,7 +174,7 @@ def test_items_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
         write_run(tmp_path, f"{cell}-s0", cell, tasks=("mini_choice",), marks=(0.0, 1.0))
     (RunPaths.of(tmp_path, "mixed-s0").evaluation(BUDGET, "mini_choice") / ITEMS_NAME).unlink()
     study = load_study(tmp_path, "parallel")
-    claims = compare_contrasts(study, num_resamples=200)
+    claims = compare_contrasts(study)
     groups, unread = gather_flips(study, claims, ReportPaths.of(tmp_path, "parallel"))
     assert [group.comparison for group in groups] == ["none vs its start weights"]
     assert unread[-1] == "mixed vs its start weights on mini_choice: items of mixed-s0 are gone"
@@ -186,7 +187,7 @@ def test_seeds_have_flips_of_their_own(tmp_path: Path) -> None:
         for seed in (0, 1):
             write_run(tmp_path, f"{cell}-s{seed}", cell, seed=seed, tasks=("mini_choice",), marks=(1.0,))
     study = load_study(tmp_path, "parallel")
-    groups, _ = gather_flips(study, compare_contrasts(study, num_resamples=200), ReportPaths.of(tmp_path, "parallel"))
+    groups, _ = gather_flips(study, compare_contrasts(study), ReportPaths.of(tmp_path, "parallel"))
     assert [group.comparison for group in groups] == ["mixed vs none (seed 0)", "mixed vs none (seed 1)"]
     assert len({group.name for group in groups}) == 2
 
@@ -220,7 +221,7 @@ def test_many_figures_are_titles_that_open(out: Path) -> None:
     path = '<path d="M 1.23456 2.000000" transform="scale(0.015625)"/>'
     svg = f'<svg viewBox="0 0 9 9" width="1">{path}<use xlink:href="#m1" x="3.14159"/></svg>'
     figures = [PageFigure(f"figure{i}", f"Figure {i}", svg, "what it shows", "caption") for i in range(1, 6)]
-    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study)], figures))
+    text = render_page(study, [], Method(0), Parts([comparison_table(study)], figures))
     assert [m[1] for m in re.finditer(r'<h3 id="h-(figure\d)">', text)] == ["figure1", "figure2", "figure3"]
     assert text.count("<summary>Figure ") == 2 and text.count('role="img"') == 5
     assert 'd="M 1.23 2.00" transform="scale(0.015625)"' in text and 'href="#figure4-m1" x="3.14"' in text
@@ -234,7 +235,7 @@ def test_more_tables_open_from_a_title(out: Path) -> None:
         "appendix_d4": "Computation of a run; FLOPs.",
     }
     more = [Table(name, caption, ("a",), (("b",),), ((None,),)) for name, caption in captions.items()]
-    text = render_page(study, [], Method(1, 0, 0), Parts([comparison_table(study), *more], []))
+    text = render_page(study, [], Method(0), Parts([comparison_table(study), *more], []))
     assert "<summary>Table 4 (japanese): Scores on Japanese tasks</summary>" in text
     assert re.search(r"<summary>Table 7: word .{70,90} …</summary>", text)
     assert "<summary>Table appendix d4: Computation of a run</summary>" in text
@@ -243,7 +244,7 @@ def test_more_tables_open_from_a_title(out: Path) -> None:
 def test_problems_and_what_is_absent_are_told_at_the_top_and_in_their_place(out: Path) -> None:
     study = load_study(out, "parallel")
     parts = Parts([comparison_table(study)], [], problems=["two digests <differ>"], absent=[("figure9", "no model of another kind")])
-    text = render_page(study, [], Method(1, 0, 0), parts)
+    text = render_page(study, [], Method(0), parts)
     assert '<a href="#h-missing">1 problem</a>' in text and f'<a href="#h-missing">{len(study.missing)} things missing</a>' in text
     assert "two digests &lt;differ&gt;" in text and "<strong>figure9</strong>: no model of another kind" in text
     assert 'id="h-figures"' not in text  # an empty section is no section
@@ -251,19 +252,19 @@ def test_problems_and_what_is_absent_are_told_at_the_top_and_in_their_place(out:
 
 def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path) -> None:
     study = load_study(out, "parallel")
-    claims = compare_contrasts(study, num_resamples=200)
-    known = {"equivalence_margin": 1.0, "noise_floor": 0.4, "noise_source": "last 3 checkpoints", "p_bh": 0.2}
-    warned = ("prompts were cut", "one_seed: one run a side", "near_chance: none-s0 is no better than chance")
+    claims = compare_contrasts(study)
+    known = {"equivalence_margin": 1.0, "run_noise": 0.4, "noise_source": "last 3 checkpoints", "p_bh": 0.2}
+    warned = ("prompts were cut", "one_run: one run a side", "near_chance: none-s0 is no better than chance")
     changed = replace(claims[0], verdict=EQUIVALENT, warnings=warned, sign_agreement="same sign at 7b and 13b", **known)
     text = findings(study, [changed, *claims[1:]])
     assert "<b>within ±1.0 points</b>" in text
-    assert "1 equivalent" in text and "≈" in text and "noise floor 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
+    assert "1 equivalent" in text and "≈" in text and "run noise 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
     assert "Prompts were cut; none-s0 is no better" in text and "same sign at 7b and 13b" in text
     assert "one run a side" not in text and "near_chance" not in text  # the first is said once, above; codes are for claims.json
     assert "would often go unseen here" in text
     bare = replace(claims[0], verdict="no interval", difference_interval=None, relative_interval=None)
     assert sentence(bare).endswith(": no interval.") and "[" not in sentence(bare) and tally([bare]) == "Of 1 task: 1 no interval."
     table = changes_table(study, [changed, *claims[1:]])
-    without = changes_table(study, [replace(claim, p_bh=None, noise_floor=None) for claim in claims])
-    assert {"p (BH)", "noise floor"} <= set(table.columns) and not {"p (BH)", "noise floor"} & set(without.columns)
+    without = changes_table(study, [replace(claim, p_bh=None, run_noise=None) for claim in claims])
+    assert {"p (BH)", "run noise"} <= set(table.columns) and not {"p (BH)", "run noise"} & set(without.columns)
     assert f"Equivalent on {changed.measure}." in summary("x", [changed]) and tally([changed]) == "Of 1 task: 1 equivalent."

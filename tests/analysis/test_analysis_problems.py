@@ -10,7 +10,8 @@ import pytest
 from synthetic_study import BUDGET, item_statistics, write_run, write_sweep, write_task
 
 from analysis.__main__ import main
-from analysis.claims.compare import INCONCLUSIVE, NOT_COMPARED, Claim, compare_contrasts
+from analysis.claims.claim import INCONCLUSIVE, NOT_COMPARED, Claim
+from analysis.claims.compare import compare_contrasts
 from analysis.items import ItemReader
 from analysis.load import Measure, load_study
 from analysis.summary import study_summary
@@ -46,7 +47,7 @@ def with_columns(path: Path, **columns: object) -> None:
 
 def claims_of(out: Path) -> tuple[dict[str, Claim], list[str]]:
     study = load_study(out, "parallel")
-    claims = {claim.task: claim for claim in compare_contrasts(study, num_resamples=200)}
+    claims = {claim.task: claim for claim in compare_contrasts(study)}
     return claims, [str(problem) for problem in study.problems]
 
 
@@ -89,7 +90,7 @@ def test_damaged_items_are_named_and_compared_with_nothing(out: Path, damage: ob
     assert problems[0].startswith("mixed-s0 at 2,000,000 tokens, mini_choice")
     assert claims["mini_choice"].verdict == NOT_COMPARED and claims["mini_choice"].difference is None
     assert any(words in note for note in claims["mini_choice"].notes)
-    assert claims["mini_en_ja"].p is not None
+    assert claims["mini_en_ja"].p_items is not None
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), None, "12", True])
@@ -110,7 +111,7 @@ def test_a_result_that_cannot_be_read_is_named(out: Path, text: str) -> None:
     (folder(out) / "result.json").write_text(text, encoding="utf-8")
     claims, problems = claims_of(out)
     assert len(problems) == 1 and problems[0].startswith("mixed-s0 at 2,000,000 tokens, mini_choice: result.json ")
-    assert claims["mini_choice"].verdict == NOT_COMPARED and claims["mini_en_ja"].p is not None
+    assert claims["mini_choice"].verdict == NOT_COMPARED and claims["mini_en_ja"].p_items is not None
 
 
 def test_two_results_that_disagree_are_both_left_out_and_named(out: Path) -> None:
@@ -154,7 +155,7 @@ def test_missing_cells_and_absent_tasks_are_no_problem(tmp_path: Path, capsys: p
     write_run(tmp_path, "none-s0", "none", marks=(1.0,), tasks=TASKS)
     write_run(tmp_path, "mixed-s0", "mixed", marks=(1.0,), tasks=TASKS[:1])
     study = load_study(tmp_path, "parallel")
-    claims = {(claim.level, claim.task): claim for claim in compare_contrasts(study, num_resamples=200)}
+    claims = {(claim.level, claim.task): claim for claim in compare_contrasts(study)}
     assert study.problems == ()
     assert {missing.reason for missing in study.missing} == {"not evaluated at 2,000,000 tokens: mini_en_ja", "no such run yet"}
     assert claims["mixed", "mini_en_ja"].verdict == claims["never", "mini_choice"].verdict == NOT_COMPARED
@@ -223,11 +224,11 @@ def test_a_damaged_file_is_named_once_however_many_metrics_it_has(tmp_path: Path
         metrics = [{**metric, "profile": profile, "score": 100 * statistics.mean()} for profile in ("paper", "fair")]
         write_task(tmp_path, f"{level}-s0", BUDGET, "mini_choice", statistics, metrics=metrics)
     study = load_study(tmp_path, "parallel")
-    compare_contrasts(study, num_resamples=100)
+    compare_contrasts(study)
     assert len(study.problems) == 4 and all("no statistics of this metric" in str(problem) for problem in study.problems)
     truncate(folder(tmp_path) / "items.parquet")
     study = load_study(tmp_path, "parallel")
-    compare_contrasts(study, num_resamples=100)
+    compare_contrasts(study)
     assert [problem.task for problem in study.problems if problem.run_id == "mixed-s0"] == ["mini_choice"]
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic_study import item_statistics, write_run, write_sweep, write_task
+from synthetic_study import item_statistics, write_null_study, write_run, write_sweep, write_task
 
 from analysis.__main__ import main
 from analysis.claims.compare import compare_contrasts
@@ -31,7 +31,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(root, "none-s0", "none", tasks=TASKS, marks=(0.0, 0.5, 1.0))
     write_run(root, "mixed-s0", "mixed", tasks=TASKS, marks=(0.0, 0.5, 1.0), effects={"mini_en_ja": 1.2})
     write_run(root, "staged-s0", "staged", tasks=TASKS[:2], marks=(0.0, 0.5), state="running")
-    build_report(root, "parallel", num_resamples=2000)
+    write_null_study(root, "none-s0")
+    build_report(root, "parallel")
     return root
 
 
@@ -60,7 +61,7 @@ def test_every_file_of_the_report_is_there(out: Path) -> None:
 def test_the_same_records_give_the_same_bytes(out: Path) -> None:
     folder = out / "reports" / "parallel"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    build_report(out, "parallel", num_resamples=2000, processes=2)  # pdf and png by another process
+    build_report(out, "parallel", processes=2)  # pdf and png by another process
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -69,14 +70,14 @@ def test_files_of_an_earlier_report_do_not_pass_for_those_of_this_one(out: Path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for stale in ("figures/figure7.svg", "tables/table4_japanese.tex"):
         (folder / stale).write_text("of an earlier report", encoding="utf-8")
-    build_report(out, "parallel", num_resamples=2000)
+    build_report(out, "parallel")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_more_contrasts_than_one_drawing_holds_are_told(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.report.MOST_CONTRASTS", 1)
     shutil.copytree(out, tmp_path / "copy")
-    page = build_report(tmp_path / "copy", "parallel", num_resamples=200).read_text(encoding="utf-8")
+    page = build_report(tmp_path / "copy", "parallel").read_text(encoding="utf-8")
     assert "contrasts are too many for one drawing" in page
     assert not list((tmp_path / "copy" / "reports" / "parallel" / "figures").glob("changes.*"))
 
@@ -89,7 +90,7 @@ def test_claims_hold_every_contrast_on_every_task(out: Path) -> None:
     assert claims["mixed", "mini_choice"]["p_holm"] >= claims["mixed", "mini_choice"]["p"]
     assert claims["never", "mini_choice"]["verdict"] == "not compared"
     assert claims["never", "mini_choice"]["score"] is None
-    assert document["method"]["num_resamples"] == 2000
+    assert document["method"]["estimand"] == "effect of the choice over runs and items"
     assert document["method"]["num_comparisons"] == len(TASKS) + 2
 
 
@@ -120,7 +121,7 @@ def test_the_page_speaks_plainly(page: str) -> None:
     assert re.search(r"mini_en_ja \+\d+\.\d points \[\d+\.\d,\s\d+\.\d\].*: improved\.", text)
     assert "mini_choice" in text and ": inconclusive." in text
     assert "no such run yet" in text and "the run is running" in text
-    assert "2,000 resamples per comparison, seed 0" in text
+    assert "null study null, 12 runs; 10 degrees of freedom" in text
     assert "none-s0" in text
 
 
@@ -137,7 +138,7 @@ def test_hollow_markers_are_inconclusive(out: Path) -> None:
     from analysis.figures.style import PAPER
 
     study = load_study(out, "parallel")
-    claims = compare_contrasts(study, num_resamples=2000)
+    claims = compare_contrasts(study)
     figure = changes_figure(study, claims)
     faces = [line.get_markerfacecolor() for axes in figure.axes for line in axes.lines if line.get_marker() not in (None, "None", "")]
     compared = [claim for claim in claims if claim.difference is not None]
@@ -146,7 +147,7 @@ def test_hollow_markers_are_inconclusive(out: Path) -> None:
 
 
 def test_floor_measures_have_a_panel_in_points(out: Path) -> None:
-    panels = {panel.title: panel for panel in panels_of(compare_contrasts(load_study(out, "parallel"), num_resamples=1000))}
+    panels = {panel.title: panel for panel in panels_of(compare_contrasts(load_study(out, "parallel")))}
     assert panels["Baseline at the floor"].measures == ("mini_arithmetic",) and panels["Baseline at the floor"].in_points
     assert panels["Held-out text"].measures == ("heldout_japanese",)
     assert "mini_arithmetic" not in panels["Scores"].measures
@@ -156,7 +157,7 @@ def test_a_sweep_without_contrasts_or_training_log_still_has_a_page(tmp_path: Pa
     write_sweep(tmp_path, ["none"])
     write_run(tmp_path, "none-s0", "none", tasks=("mini_choice",), marks=(0.0,))
     assert not (tmp_path / "runs" / "none-s0" / "events.jsonl").exists()
-    text = build_report(tmp_path, "parallel", num_resamples=200).read_text(encoding="utf-8")
+    text = build_report(tmp_path, "parallel").read_text(encoding="utf-8")
     assert "asks for no contrast" in text
     assert not (tmp_path / "reports" / "parallel" / "figures" / "figure8.svg").exists()
 

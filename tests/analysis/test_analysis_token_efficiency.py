@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from synthetic_study import write_run, write_sweep
 
-from analysis.efficiency import measure
-from analysis.efficiency.measure import FEW_TEXTS, SavedText, compare_counts, gain_of, measure_study, paper_rows
+from analysis.efficiency.measure import FEW_TEXTS, SavedText, gain_of, measure_study, paper_rows
 from analysis.efficiency.tokens import draw_token_efficiency, interval_lines, token_efficiency_table
 from analysis.load import load_study
 from analysis.table import as_csv, as_latex, as_markdown
@@ -112,19 +111,6 @@ def test_held_out_numbers_are_ratios_of_sums_and_pairs_narrow_the_interval(out: 
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.15)
     assert low < ours.reduction < high
     assert ours.gain_interval == (pytest.approx(gain_of(low)), pytest.approx(gain_of(high)))
-
-
-def test_many_documents_have_the_same_interval_from_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(3)
-    characters = rng.integers(20, 200, size=6_000)
-    before = np.round(characters * rng.normal(1.2, 0.05, size=6_000))
-    ours, base = (np.stack([tokens, characters], axis=1) for tokens in (np.round(before * rng.normal(0.6, 0.1, size=6_000)), before))
-    ids = [f"d{i}" for i in range(6_000)]
-    reduction, (low, high) = compare_counts(ours, base, ids, seed=(0, 0))
-    monkeypatch.setattr(measure, "MOST_UNITS", 600)
-    blocked, (blocked_low, blocked_high) = compare_counts(ours, base, ids, seed=(0, 0))
-    assert blocked == pytest.approx(reduction)
-    assert blocked_high - blocked_low == pytest.approx(high - low, rel=0.15)
 
 
 def test_seeds_are_summed_item_by_item_and_a_seed_without_its_partner_is_left_out(out: Path) -> None:
