@@ -169,15 +169,23 @@ class NoiseTable:
         return self._spreads[measure]
 
     def noisy_cells(self) -> tuple[str, ...]:
-        """Cells whose residuals are above the 95% quantile of the rest on half of the measures or more."""
+        """Cells that are noisier than the rest on half of the measures or more."""
         if self._noisy is None:
             measures = list(dict.fromkeys(m for sides in self.finals.values() for m in sides))
-            ratios: dict[str, list[float]] = {}
-            for measure in measures:
-                for cell, excess in _excesses(self.scores(measure)).items():
-                    ratios.setdefault(cell, []).append(excess)
-            self._noisy = tuple(cell for cell, of in ratios.items() if median(of) > 1.0)
+            self._noisy = noisy_cells([self.scores(measure) for measure in measures])
         return self._noisy
+
+
+def noisy_cells(measures: Sequence[Scores]) -> tuple[str, ...]:
+    """Cells whose residuals are above the 95% quantile of the rest on half of the measures or more.
+
+    A few seeds of one measure may agree by chance, however noisy their cell is. Several measures do not.
+    """
+    ratios: dict[str, list[float]] = {}
+    for scores in measures:
+        for cell, excess in _excesses(scores).items():
+            ratios.setdefault(cell, []).append(excess)
+    return tuple(cell for cell, of in ratios.items() if median(of) > 1.0)
 
 
 def _excesses(scores: Scores) -> dict[str, float]:

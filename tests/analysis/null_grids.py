@@ -10,7 +10,7 @@ from analysis.claims.align import Aligned, Units
 from analysis.claims.claim import INTERACTION, NOT_COMPARED, Claim
 from analysis.claims.estimate import CONTRAST_WEIGHTS, INTERACTION_WEIGHTS, estimate
 from analysis.claims.judge import judge
-from analysis.claims.noise import Recorded, lattice_variance, run_noise, spread_of
+from analysis.claims.noise import Recorded, lattice_variance, noisy_cells, run_noise, spread_of
 from analysis.claims.variance import Part
 from analysis.load import Measure
 
@@ -48,12 +48,23 @@ def blank(name: str, kind: str) -> Claim:
     return Claim(name, "x", "b", "a", name, "base", name, "accuracy", "both", name, "points", True, NOT_COMPARED, kind=kind)
 
 
-def claims_of(right_CSN: np.ndarray, *, name: str = "t", recorded: float | None = None, quads: Sequence[Sequence[int]] = ()) -> list[Claim]:
+def means_of(right_CSN: np.ndarray) -> dict[str, dict[int, float]]:
+    """Scores by cell and seed."""
+    return {f"c{c}": dict(enumerate(of_seeds)) for c, of_seeds in enumerate((100.0 * right_CSN.mean(axis=2)).tolist())}
+
+
+def claims_of(
+    right_CSN: np.ndarray,
+    *,
+    name: str = "t",
+    recorded: float | None = None,
+    quads: Sequence[Sequence[int]] = (),
+    leave_out: Sequence[str] = (),
+) -> list[Claim]:
     """Every cell against the first one, before they are judged. quads: four cells of an interaction each."""
     cells, _, items = right_CSN.shape
     floor = lattice_variance(MEASURE, items)
-    means_CS = 100.0 * right_CSN.mean(axis=2)
-    spread = spread_of({f"c{c}": dict(enumerate(means_CS[c])) for c in range(cells)}, floor=floor)
+    spread = spread_of(means_of(right_CSN), floor=floor, leave_out=leave_out)
     statistics = np.stack([right_CSN, np.ones_like(right_CSN)], axis=-1)
     units = Units(np.arange(items), items)
     arms = [((c, 0), CONTRAST_WEIGHTS) for c in range(1, cells)] + [(tuple(quad), INTERACTION_WEIGHTS) for quad in quads]
@@ -77,9 +88,12 @@ def claims_of(right_CSN: np.ndarray, *, name: str = "t", recorded: float | None 
     return found
 
 
-def judged(world: World, rng: np.random.Generator, *, num_measures: int) -> tuple[Claim, ...]:
-    """One grid: all cells against the first on all measures, as one family."""
-    found = [claim for j in range(num_measures) for claim in claims_of(world.scores(rng), name=f"m{j}")]
+def judged(world: World, rng: np.random.Generator, *, num_measures: int, most_items: int | None = None) -> tuple[Claim, ...]:
+    """One grid: all cells against the first on all measures, as one family. most_items: each measure has that many or fewer."""
+    sizes = rng.integers(world.num_items, (most_items or world.num_items) + 1, size=num_measures)
+    answers = [replace(world, num_items=int(size)).scores(rng) for size in sizes]
+    noisy = noisy_cells([means_of(right_CSN) for right_CSN in answers])
+    found = [claim for j, right_CSN in enumerate(answers) for claim in claims_of(right_CSN, name=f"m{j}", leave_out=noisy)]
     return judge(STUDY, found, {})
 
 

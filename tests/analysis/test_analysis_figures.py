@@ -45,8 +45,7 @@ def study(out: Path) -> Study:
 @pytest.fixture(scope="module")
 def sketches(study: Study) -> dict[str, Sketch]:
     given = Given(Comparer.of(study), compare_contrasts(study))
-    with pytest.MonkeyPatch.context() as patch:
-        drawn = {planned.name: planned.draw(given, planned.progress) for planned in planned_figures(study)}
+    drawn = {planned.name: planned.draw(given, planned.progress) for planned in planned_figures(study)}
     return {name: sketch for name, sketch in drawn.items() if sketch is not None}
 
 
