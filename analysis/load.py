@@ -113,6 +113,8 @@ class Study:
     expects: str = ""  # what was thought before the runs
     last_checkpoints: int = 1  # a run's score is the mean of so many of its last checkpoints, as the question declared
     is_null: bool = False  # the question declares that its cells differ in nothing real
+    signs: Mapping[str, Any] = field(default_factory=dict)  # expected directions by task, or by level and task
+    declared: Mapping[str, str] = field(default_factory=dict)  # task -> metric that the question names
     outcome: str = ""  # what was written down after them
     health: tuple[HealthRecord, ...] = ()
     overlap: tuple[OverlapRecord, ...] = ()
@@ -208,12 +210,15 @@ def load_study(out: Path, name: str) -> Study:
         )
     runs = runs_frame(out, cells)
     measures = _measures_of(records)
+    expects = sweep.get("expects")
     return Study(
         out=out,
         name=name,
         question=str(sweep.get("question") or name),
         section=str(sweep.get("section") or ""),
-        expects=str(sweep.get("expects") or ""),
+        expects=str((expects.get("text") if isinstance(expects, dict) else expects) or ""),
+        signs={str(key): sign for key, sign in expects.items() if key != "text"} if isinstance(expects, dict) else {},
+        declared=dict(sweep.get("measures") or {}),
         outcome=str(sweep.get("outcome") or ""),
         last_checkpoints=int(sweep.get("last_checkpoints") or 1),
         is_null=bool(sweep.get("null")),

@@ -18,13 +18,17 @@ from pathlib import Path
 from analysis.claims.claim import CONTRAST, INTERACTION, MARGINS, Claim
 from analysis.claims.compare import Comparer, compare_contrasts
 from analysis.claims.method import method_document
+from analysis.claims.register import record_noise
 from analysis.cost import cost_table, read_costs
 from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
+from analysis.expectations import expectations_table, score_expectations
 from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import training_claims
 from analysis.figures.study import changes_figure, learning_figure
 from analysis.figures.style import rendering_beside, save_figure
 from analysis.flips import gather_flips
+from analysis.forgetting import CAPTION as FORGETTING_CAPTION
+from analysis.forgetting import Moved, forgetting_figure, forgetting_table, moved_items
 from analysis.health import health_table, overlap_table
 from analysis.load import Study, load_study
 from analysis.page.basis import Method, provenance_csv, runs_table
@@ -32,6 +36,7 @@ from analysis.page.page import Parts, page_tables, render_page
 from analysis.paper.figures import absent_paper_figures, draw_paper_figures
 from analysis.paper.study_tables import fill_paper_tables
 from analysis.scores import changes_table, comparison_table
+from analysis.signal import signal_table, signals_of
 from analysis.table import Table, write_table
 from analysis.wording import listing, plain, summary
 from swallow_exp.artefact.files import write_json_atomic, write_text_atomic
@@ -60,15 +65,23 @@ def build_report(
     claims = [claim for claim in judged if claim.kind == CONTRAST]
     interactions = [claim for claim in judged if claim.kind == INTERACTION]
     method = Method(sum(claim.p is not None for claim in judged))
+    if study.is_null:
+        record_noise(comparer)
     training = training_claims(comparer, study.measures, margins={**MARGINS, **(margin or {})})
     with rendering_beside(processes=processes):
-        figures = _draw(comparer, claims, training, paths)
+        moved = moved_items(study)
+        figures = _draw(comparer, claims, training, moved, paths)
         flips, unread = gather_flips(study, claims, paths)
+        signals, scored = signals_of(comparer), score_expectations(study, claims)
         tables, absent = _tables(study, claims, interactions)
+        tables += [table for table in (expectations_table(scored), signal_table(signals), forgetting_table(moved)) if table is not None]
         parts = Parts(
             tables=tables,
             figures=figures,
             training=training,
+            interactions=interactions,
+            signals=signals,
+            scored=scored,
             health=[table for table in (health_table(study), overlap_table(study)) if table is not None],
             costs=read_costs(study),
             flips=flips,
@@ -81,7 +94,7 @@ def build_report(
             problems=[str(problem) for problem in study.problems],
         )
         written = _write_tables(study, parts, paths)
-        write_json_atomic(paths.claims, claims_document(study, claims, interactions, training, method, margin))
+        write_json_atomic(paths.claims, claims_document(study, claims, parts, method, margin))
         page = render_page(study, claims, method, parts)
     write_text_atomic(paths.index, page)
     _remove_others(paths.table("any", "csv").parent, ["provenance", *written])
@@ -117,12 +130,7 @@ def _write_tables(study: Study, parts: Parts, paths: ReportPaths) -> list[str]:
 
 
 def claims_document(
-    study: Study,
-    claims: Sequence[Claim],
-    interactions: Sequence[Claim],
-    training: Sequence[Claim],
-    method: Method,
-    margin: Mapping[str, float] | None = None,
+    study: Study, claims: Sequence[Claim], parts: Parts, method: Method, margin: Mapping[str, float] | None = None
 ) -> dict[str, object]:
     """claims.json: the method, what is missing or wrong, every contrast on every measure, and every cell against its own token 0."""
     return {
@@ -134,8 +142,12 @@ def claims_document(
         "missing": [asdict(missing) for missing in study.missing],
         "problems": [asdict(problem) for problem in study.problems],
         "claims": [asdict(claim) for claim in claims],
-        "interactions": [asdict(claim) for claim in interactions],
-        "training": [asdict(claim) for claim in training],
+        "interactions": [asdict(claim) for claim in parts.interactions],
+        "expectations": [
+            {"contrast": s.claim.contrast, "measure": s.claim.measure, "expected": s.expected, "result": s.result} for s in parts.scored
+        ],
+        "signal": [{**asdict(one), "ratio": one.ratio} for one in parts.signals],
+        "training": [asdict(claim) for claim in parts.training],
     }
 
 
@@ -147,7 +159,9 @@ def _undrawn(study: Study) -> list[tuple[str, str]]:
     return [("changes", why)]
 
 
-def _draw(comparer: Comparer, claims: Sequence[Claim], training: Sequence[Claim], paths: ReportPaths) -> list[PageFigure]:
+def _draw(
+    comparer: Comparer, claims: Sequence[Claim], training: Sequence[Claim], moved: Sequence[Moved], paths: ReportPaths
+) -> list[PageFigure]:
     study, figures = comparer.study, []
     changes = changes_figure(study, claims) if len(study.contrasts) <= MOST_CONTRASTS else None
     if changes is not None:
@@ -158,7 +172,8 @@ def _draw(comparer: Comparer, claims: Sequence[Claim], training: Sequence[Claim]
                 "What each choice changed",
                 save_figure(changes, "changes", paths),
                 f"Relative change of every task for every contrast, with 95% intervals around a line at zero. {told}",
-                "Lines are paired 95% intervals. Filled: improved or degraded after adjustment; hollow: inconclusive. "
+                "Lines are 95% intervals over runs and items. Filled: improved or degraded after adjustment; hollow: inconclusive. "
+                "Hollow and dotted: one run per side, interval over items alone. "
                 "Panels have axes of their own: compare within a panel.",
             )
         )
@@ -169,10 +184,16 @@ def _draw(comparer: Comparer, claims: Sequence[Claim], training: Sequence[Claim]
             save_figure(learning_figure(study), "learning", paths),
             f"Score against trained tokens for {listing([study.label_of(m) for m in study.measures])}, one line for each cell. "
             + _finals(study),
-            "Bands are 95% intervals of each score over its items. They are not paired: overlapping bands do not mean that there is no "
-            "difference.",
+            "Bands are 95% intervals of each score over runs and items, or over items alone for a cell with one run. They are not paired: "
+            "overlapping bands do not mean that there is no difference.",
         )
     )
+    forgetting = forgetting_figure(study, moved)
+    if forgetting is not None:
+        words = "What each cell forgot of its own token 0, and what it learnt"
+        told = " ".join(f"{m.cell}, {m.task}: {plain(m.forgotten.value, 1)}% forgotten, {plain(m.learnt.value, 1)}% learnt." for m in moved)
+        svg = save_figure(forgetting, "forgetting", paths)
+        figures.append(PageFigure("forgetting", words, svg, f"{words}. {told}", FORGETTING_CAPTION))
     efficiency = draw_token_efficiency(study, paths)
     return [*figures, *([efficiency] if efficiency else []), *draw_paper_figures(comparer, claims, paths, training=training)]
 

@@ -125,7 +125,7 @@ def cautions(claim: Claim, known: Sequence[str] = ()) -> list[str]:
     decimals = decimals_of(claim)
     said = [words for warning in claim.warnings if (words := _warned(warning))]
     if claim.run_noise is not None:
-        said.append(f"run noise {plain(claim.run_noise, decimals)} ({claim.noise_source})")
+        said.append(f"run noise {plain(claim.run_noise, decimals)}")
     if claim.verdict == EQUIVALENT and claim.equivalence_margin is not None:
         said.append(f"equivalent: the interval is within ±{plain(claim.equivalence_margin, decimals)}")
     if claim.sign_agreement:

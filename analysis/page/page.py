@@ -18,6 +18,7 @@ from html import escape
 
 from analysis.claims.claim import SIGNIFICANCE, Claim
 from analysis.cost import cost_table, cost_words
+from analysis.expectations import Scored
 from analysis.figures.drawn import PageFigure
 from analysis.flips import FlipGroup
 from analysis.health import health_words, worries
@@ -26,7 +27,8 @@ from analysis.page.assets import script, style
 from analysis.page.basis import Method, basis, run_facts, runs_table, sources_data
 from analysis.page.blocks import Section, figure_cards, folded, folded_table, number_sources, table_card
 from analysis.page.flips import flips_section
-from analysis.page.verdicts import findings, training_findings
+from analysis.page.verdicts import base_language, findings, interaction_findings, measures_to_know, training_findings
+from analysis.signal import Signal
 from analysis.table import Table
 from analysis.wording import listing
 from swallow_exp.record.cost import RunCost
@@ -45,6 +47,9 @@ class Parts:
     flips: Sequence[FlipGroup] = ()
     absent: Sequence[tuple[str, str]] = ()  # (what the records do not fill, why)
     training: Sequence[Claim] = ()  # every cell against its own token 0
+    interactions: Sequence[Claim] = ()  # differences of differences
+    signals: Sequence[Signal] = ()
+    scored: Sequence[Scored] = ()  # expectations stated before the runs
     problems: Sequence[str] = ()  # records that contradict each other or cannot be read
 
 
@@ -55,7 +60,15 @@ def render_page(study: Study, claims: Sequence[Claim], method: Method, parts: Pa
     runs = runs_table(study)
     scores = [table for table in parts.tables if table.name in SCORES]
     sections = [
-        Section("findings", "What was found", findings(study, claims) + folded("How to read the verdicts", _reading(method))),
+        Section(
+            "findings",
+            "What was found",
+            base_language(parts.training)
+            + findings(study, claims, parts.scored)
+            + measures_to_know(parts.signals)
+            + folded("How to read the verdicts", _reading(method)),
+        ),
+        Section("interactions", "Does one choice change what another does?", interaction_findings(parts.interactions)),
         Section("training", "What training itself did", training_findings(parts.training)),
         Section("figures", "Figures", figure_cards(parts.figures)),
         Section("scores", "Scores", "".join(table_card(t, numbers, columns=t.name == "comparison") for t in scores)),
@@ -131,7 +144,10 @@ def _reading(method: Method) -> str:
     return (
         "<p>Each contrast compares two cells that differ in one factor. Scores run from 0 to 100 and differences are in points, "
         "except held-out text, which is in bits per byte (lower is better). Relative change is (a − b) / b.</p>"
-        "<p>Brackets are 95% intervals from resampling the items both sides answered, in pairs. "
+        "<p>Brackets are 95% intervals over runs and items: how far the difference could move if the runs were repeated with other "
+        "seeds and other items were asked. The noise between runs comes from the seeds of the comparison, from other cells of the sweep "
+        "that have seeds, or from a null study of the same base model, mixture and budget; every comparison names its source. "
+        "<strong>One run</strong> means that none of them is known: there is an interval over items, and no verdict. "
         f"<strong>Improved</strong> and <strong>degraded</strong> mean p &lt; {SIGNIFICANCE} after Holm’s adjustment over the "
         f"{method.num_comparisons} comparisons of this page. <strong>Equivalent</strong> means that the whole interval lies within a "
         "margin that was set beforehand. <strong>Inconclusive</strong> does not mean “no effect”: "

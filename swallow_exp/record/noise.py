@@ -28,7 +28,6 @@ class NoiseEntry:
 
     variance, freedom            of one run, without what all runs of a seed share: for paired differences
     within_variance, _freedom    of one run, seeds and all: for a run against its own start
-    item_variance                of one run's score over its items, for planning
     """
 
     task: str
@@ -43,7 +42,6 @@ class NoiseEntry:
     freedom: int
     within_variance: float
     within_freedom: int
-    item_variance: float
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def write_null_study(out: Path, run_id: str, *, variance: float = 0.01, tasks: S
         aggregate, metric, items, _, _, _ = TASKS[task]
         squared = variance * (1e-4 if aggregate == "ratio" else 1.0)
         unit = metric.replace("_", " ") if aggregate == "ratio" else "points"
-        entries.append(NoiseEntry(task, metric, "both", f"{task}-prompts", "1", unit, 12, items, squared, 10, squared, 10, squared))
+        entries.append(NoiseEntry(task, metric, "both", f"{task}-prompts", "1", unit, 12, items, squared, 10, squared, 10))
     write_register(out, NoiseRegister("null", setting_of(identity), setting_names(identity), tuple(entries)))
 
 

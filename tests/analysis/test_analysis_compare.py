@@ -65,7 +65,7 @@ def test_one_run_per_side_has_no_verdict_however_large_the_effect(out: Path) -> 
 
 def register_of(out: Path, run_id: str, *, variance: float, prompts: str = "mini_choice-prompts") -> None:
     identity = json.loads(RunPaths.of(out, run_id).identity.read_text(encoding="utf-8"))
-    entry = NoiseEntry("mini_choice", "accuracy", "both", prompts, "1", "points", 12, 200, variance, 10, variance, 10, 1.0)
+    entry = NoiseEntry("mini_choice", "accuracy", "both", prompts, "1", "points", 12, 200, variance, 10, variance, 10)
     write_register(out, NoiseRegister("null", setting_of(identity), setting_names(identity), (entry,)))
 
 

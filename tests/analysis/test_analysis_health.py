@@ -110,7 +110,7 @@ def test_the_page_and_the_status_say_it_and_name_what_is_absent(out: Path) -> No
     assert "<strong>mixed</strong>: xlsum could not be asked" in page and "2 tasks could not be asked" in page
     of_the_paper = {f"{t}.csv" for t in ("table1", "table10", "appendix_d4")}  # those that need no task of the paper
     assert {p.name for p in (out / "reports/parallel/tables").glob("*.csv")} - of_the_paper == {
-        f"{t}.csv" for t in ("comparison", "changes", "flips", "health", "overlap", "cost", "runs", "provenance")
+        f"{t}.csv" for t in ("comparison", "changes", "flips", "forgetting", "health", "overlap", "cost", "runs", "provenance")
     }
     missing = json.loads((out / "reports/parallel/claims.json").read_text(encoding="utf-8"))["missing"]
     assert {"label": "every cell", "run_id": "", "reason": f"jsquad could not be asked: {REASON}"} in missing

@@ -9,11 +9,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from page_study import BEGINNING, CELLS, Outline
-from synthetic_study import BUDGET, write_run, write_sweep
+from synthetic_study import BUDGET, write_run, write_sweep, write_task
 
-from analysis.claims.claim import EQUIVALENT
+from analysis.claims.claim import EQUIVALENT, INCONCLUSIVE
 from analysis.claims.compare import compare_contrasts
 from analysis.cost import cost_table, cost_words, read_costs
 from analysis.figures.drawn import PageFigure
@@ -79,7 +80,38 @@ def test_the_question_and_what_was_expected_come_first_then_the_verdicts(outline
     assert "translation gains, nothing else moves" in text and "Noted with the question" not in text  # no outcome, no line
     assert "Does &lt;parallel&gt; text help &amp; how?" in page
     assert re.search(r"mini_en_ja \+\d+\.\d points \[\d+\.\d,\s\d+\.\d\].*?: improved\.", text)
-    assert "One training run a cell" in text and "Nothing could be compared yet." in text
+    assert "null study null, 12 runs" in text and "One run per side" not in text  # single runs are judged by a null study
+    assert "Nothing could be compared yet." in text
+
+
+def test_the_box_of_single_runs_follows_the_results_and_not_the_plan(tmp_path: Path) -> None:
+    """Two seeds are planned and one is finished: there is one run per side."""
+    write_sweep(tmp_path, ["none", "mixed"], seeds=(0, 1))
+    for level in ("none", "mixed"):
+        write_run(tmp_path, f"{level}-s0", level, tasks=("mini_choice",), marks=(0.0, 1.0), effects={"mini_choice": 2.0})
+    study = load_study(tmp_path, "parallel")
+    text = findings(study, compare_contrasts(study))
+    assert "One run per side: no verdict for every comparison." in text and "swallow train -m +sweep=null" in text
+    assert "improved" not in text and "1 one run" in text
+    for level in ("none", "mixed"):
+        write_run(tmp_path, f"{level}-s1", level, seed=1, tasks=("mini_choice",), marks=(0.0, 1.0), effects={"mini_choice": 2.0})
+    study = load_study(tmp_path, "parallel")
+    assert "One run per side" not in findings(study, compare_contrasts(study))
+
+
+def test_an_effect_that_four_items_can_never_decide_stands_among_the_badges(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["none", "mixed"], seeds=(0, 1, 2))
+    for seed in (0, 1, 2):
+        for level, worse in (("none", 1.0), ("mixed", 2.0)):
+            write_run(tmp_path, f"{level}-s{seed}", level, seed=seed, tasks=("mini_choice",), marks=(0.0, 1.0))
+            bits = np.array([[worse * 100.0 + seed + i, 100.0] for i in range(4)])
+            write_task(tmp_path, f"{level}-s{seed}", BUDGET, "heldout_english", bits)
+    study = load_study(tmp_path, "parallel")
+    text = findings(study, compare_contrasts(study))
+    badges = text[text.index('<ul class="badges">') : text.index("</ul>")]
+    assert "heldout_english" in badges and "4 items can never decide" in badges and "% more bits per byte" in badges
+    claim = next(c for c in compare_contrasts(study) if c.task == "heldout_english")
+    assert claim.p == claim.smallest_p == 0.125 and claim.verdict == "inconclusive"
 
 
 def test_every_score_names_run_checkpoint_and_task(out: Path, outline: Outline, page: str) -> None:
@@ -255,10 +287,17 @@ def test_equivalence_noise_and_warnings_are_told_where_they_are_known(out: Path)
     claims = compare_contrasts(study)
     known = {"equivalence_margin": 1.0, "run_noise": 0.4, "noise_source": "last 3 checkpoints", "p_bh": 0.2}
     warned = ("prompts were cut", "one_run: one run a side", "near_chance: none-s0 is no better than chance")
+    undecided = replace(claims[1], verdict=INCONCLUSIVE, detectable_difference=3.0)
     changed = replace(claims[0], verdict=EQUIVALENT, warnings=warned, sign_agreement="same sign at 7b and 13b", **known)
-    text = findings(study, [changed, *claims[1:]])
+    text = findings(study, [changed, undecided, *claims[2:]])
     assert "<b>within ±1.0 points</b>" in text
-    assert "1 equivalent" in text and "≈" in text and "run noise 0.4 (last 3 checkpoints)" in text and "within ±1.0" in text
+    assert (
+        "1 equivalent" in text
+        and "≈" in text
+        and "run noise 0.4" in text
+        and "Run noise from last 3 checkpoints" in text
+        and "within ±1.0" in text
+    )
     assert "Prompts were cut; none-s0 is no better" in text and "same sign at 7b and 13b" in text
     assert "one run a side" not in text and "near_chance" not in text  # the first is said once, above; codes are for claims.json
     assert "would often go unseen here" in text

@@ -50,9 +50,11 @@ def test_every_file_of_the_report_is_there(out: Path) -> None:
     folder = out / "reports" / "parallel"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     tables = {
-        f"tables/{t}.{s}" for t in ("comparison", "changes", "flips", "cost", "runs", *PAPER_TABLES) for s in ("csv", "md", "tex", "html")
+        f"tables/{t}.{s}"
+        for t in ("comparison", "changes", "flips", "forgetting", "cost", "runs", *PAPER_TABLES)
+        for s in ("csv", "md", "tex", "html")
     }
-    figures = {f"figures/{f}.{s}" for f in ("changes", "learning", *PAPER_FIGURES) for s in ("svg", "pdf", "png")}
+    figures = {f"figures/{f}.{s}" for f in ("changes", "learning", "forgetting", *PAPER_FIGURES) for s in ("svg", "pdf", "png")}
     flips = {name for name in names if name.startswith("flips/")}
     assert names - flips == tables | figures | {"index.html", "claims.json", "tables/provenance.csv"}
     assert "flips/mixed-vs-none--mini_choice.jsonl" in flips and "flips/beginnings.json" in flips
@@ -127,7 +129,7 @@ def test_the_page_speaks_plainly(page: str) -> None:
 
 def test_figures_on_the_page_follow_the_colour_scheme(page: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, re.S)
-    assert len(drawings) == 7
+    assert len(drawings) == 8
     for drawing in drawings:
         assert "var(--ink)" in drawing
         assert not re.findall(r"#[0-9a-f]{6}\b", drawing.replace("url(#", "url("))
