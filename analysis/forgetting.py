@@ -31,7 +31,8 @@ from analysis.claims.asked import test_of
 from analysis.claims.claim import Interval
 from analysis.claims.influence import influences
 from analysis.claims.variance import NOTHING, Part, items_covariance, margin
-from analysis.load import Cell, Measure, Study
+from analysis.frames import Cell
+from analysis.load import Measure, Study
 from analysis.table import Table
 from analysis.wording import ABSENT, interval, plain
 from swallow_exp.record.health import chance_level

@@ -1,12 +1,12 @@
-"""Tidy frames of a study: one row a run, a score, a logged step; a value that does not exist is NaN, never 0 or -1.
+"""Tidy frames of a study: one row per run, score or logged step. A value that does not exist is NaN, never 0 or -1.
 
 Reads   status of runs.  Writes  nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,15 @@ from swallow_exp.record.store import read_run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.load import Cell
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of levels; one run for each seed."""
+
+    label: str
+    choices: Mapping[str, str]
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
 
 
 def runs_frame(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:

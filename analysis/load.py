@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.frames import curves_frame, runs_frame, scores_frame
+from analysis.frames import Cell, curves_frame, runs_frame, scores_frame
 from analysis.items import ItemReader
 from analysis.problems import Problem, usable_records
 from swallow_exp.artefact.errors import RequestError
@@ -57,16 +57,6 @@ class Measure:
     def of(cls, record: EvaluationRecord) -> Measure:
         """The measure an evaluation record belongs to."""
         return cls(record.task, record.metric, record.profile, record.aggregate, record.higher_is_better)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One combination of levels; one run for each seed."""
-
-    label: str
-    choices: Mapping[str, str]
-    run_ids: tuple[str, ...]
-    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)

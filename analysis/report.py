@@ -22,10 +22,9 @@ from analysis.claims.register import record_noise
 from analysis.cost import cost_table, read_costs
 from analysis.efficiency.tokens import draw_token_efficiency, token_efficiency_table
 from analysis.expectations import expectations_table, score_expectations
-from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import training_claims
 from analysis.figures.study import changes_figure, learning_figure
-from analysis.figures.style import rendering_beside, save_figure
+from analysis.figures.style import PageFigure, rendering_beside, save_figure
 from analysis.flips import gather_flips
 from analysis.forgetting import CAPTION as FORGETTING_CAPTION
 from analysis.forgetting import Moved, forgetting_figure, forgetting_table, moved_items

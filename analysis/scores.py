@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from analysis.claims.align import Aligned, align, arm_score, one
 from analysis.claims.asked import test_of, usual_test
 from analysis.claims.claim import Claim
-from analysis.load import Cell, Measure, Study
-from analysis.table import OTHER_TEST, Table
+from analysis.frames import Cell
+from analysis.load import Measure, Study
+from analysis.table import OTHER_TEST, Table, as_markdown
 from analysis.wording import ABSENT, decimals_of, difference_text, interval, p_text, plain, relative_text, score_text, tokens_text
 
 if TYPE_CHECKING:
@@ -177,3 +178,11 @@ def _best(scores: Sequence[Sequence[float | None]], measures: Sequence[Measure])
 def _item_counts(study: Study, measure: Measure) -> str:
     counts = sorted({record.num_items for record in study.records_of(measure)})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+
+
+def study_summary(study: Study) -> str:
+    """The comparison table (Markdown), then a line for each missing or unusable thing."""
+    lines = [as_markdown(comparison_table(study)).rstrip(), ""]
+    lines += [f"missing: {missing.label}: {missing.reason}" for missing in study.missing]
+    lines += [f"problem: {problem}" for problem in study.problems]
+    return "\n".join(lines).rstrip() + "\n"

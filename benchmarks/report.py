@@ -156,7 +156,7 @@ def write_study(out: Path, num_cells: int) -> None:
 PROGRAMS = {
     "scores without claims": """
 from analysis.load import load_study
-from analysis.summary import study_summary
+from analysis.scores import study_summary
 print(study_summary(load_study({out!r}, 'grid')).count(chr(10)), 'lines')""",
     "claims": """
 from analysis.claims.compare import compare_contrasts

@@ -33,8 +33,8 @@ def method_document(margins: Mapping[str, float] | None = None) -> dict[str, obj
             "sources": list(DECIDING),
             "pooling": (
                 "residuals of cells and seeds; a cell is left out by Cochran's test at "
-                f"{TOLD_APART:g} or when it is above the {UPPER:.0%} quantile on half of the measures; a comparison whose own spread is above "
-                f"the pool's {1 - OWN_LEVEL:.0%} quantile is judged by its own seeds"
+                f"{TOLD_APART:g} or when it is above the {UPPER:.0%} quantile on half of the measures; a comparison whose own "
+                f"spread is above the pool's {1 - OWN_LEVEL:.0%} quantile is judged by its own seeds"
             ),
             "lower_bound": f"the last {FEWEST_CHECKPOINTS} to {MOST_CHECKPOINTS} checkpoints around straight lines: no verdict",
         },

@@ -21,8 +21,7 @@ from analysis.efficiency.measure import (
     measure_vocabulary,
     paper_rows,
 )
-from analysis.figures.drawn import PageFigure
-from analysis.figures.style import DASHES, INK, MUTED, figure_style, new_figure, save_figure, series_style
+from analysis.figures.style import DASHES, INK, MUTED, PageFigure, figure_style, new_figure, save_figure, series_style
 from analysis.figures.style import PAPER as BACKGROUND
 from analysis.load import Study
 from analysis.table import Table

@@ -24,7 +24,8 @@ from analysis.figures.tasks import (
     scored_measures,
     short_name,
 )
-from analysis.load import Cell, Contrast, Measure, Study
+from analysis.frames import Cell
+from analysis.load import Contrast, Measure, Study
 from analysis.wording import listing, plain
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ Reads  items of evaluations (labels and answers), health records.  Writes  nothi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.axes import TOKENS, progress_axis
@@ -18,8 +20,11 @@ from analysis.figures.curves import curves_of, draw_curve
 from analysis.figures.series import Series, by_size, cell_series, legend_inches, line_legend, nth_series, patch_legend
 from analysis.figures.style import HATCHES, INK, MARKERS, MUTED, PAPER, SERIES, figure_style, new_figure
 from analysis.figures.tasks import INFERENCE, is_inference, main_measure, short_name
-from analysis.load import Cell, Measure, Study
-from swallow_exp.record.classes import ClassCounts, read_classes
+from analysis.frames import Cell
+from analysis.load import Measure, Study
+from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.record.schema import EvaluationRecord
+from swallow_exp.record.store import ITEMS_NAME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +37,7 @@ MOST_CELLS = 8  # of a figure of classes
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerShares:
     """One dataset at the last checkpoint of every cell."""
 
     task: str
@@ -63,7 +68,7 @@ def _result(study: Study, cell: Cell, measure: Measure, *, last: bool) -> Evalua
     return None
 
 
-def answers_of(study: Study, measures: Sequence[Measure]) -> list[Answers]:
+def answers_of(study: Study, measures: Sequence[Measure]) -> list[AnswerShares]:
     """Labels and answers of every dataset that any cell has answered after training."""
     found = []
     for measure in measures:
@@ -71,11 +76,11 @@ def answers_of(study: Study, measures: Sequence[Measure]) -> list[Answers]:
             cell.label: counts for cell in by_size(study.cells) if (counts := _classes(study, _result(study, cell, measure, last=True)))
         }
         if of_cell:
-            found.append(Answers(measure.task, next(iter(of_cell.values())).gold, of_cell))
+            found.append(AnswerShares(measure.task, next(iter(of_cell.values())).gold, of_cell))
     return found
 
 
-def class_looks(answers: Sequence[Answers]) -> dict[str, dict[str, Any]]:
+def class_looks(answers: Sequence[AnswerShares]) -> dict[str, dict[str, Any]]:
     """Label -> keywords of a patch, the same in every panel; answers that are no label last."""
     labels = list(dict.fromkeys(label for one in answers for label in (*one.gold, *(p for c in one.of_cell.values() for p in c.predicted))))
     looks = {
@@ -92,7 +97,7 @@ def class_looks(answers: Sequence[Answers]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def classes_figure(answers: Sequence[Answers]) -> Figure | None:
+def classes_figure(answers: Sequence[AnswerShares]) -> Figure | None:
     """Figure 9."""
     if not answers:
         return None
@@ -205,7 +210,7 @@ def _by_marker(study: Study, labels: Sequence[str]) -> dict[str, Series]:
     return {look.label: look for look in looks}
 
 
-def majority_figure(study: Study, measures: Sequence[Measure], answers: Sequence[Answers]) -> Figure | None:
+def majority_figure(study: Study, measures: Sequence[Measure], answers: Sequence[AnswerShares]) -> Figure | None:
     """Figure 11. None when no cell has answered anything after training."""
     ends, starts = (majority_shares(study, measures, last=last) for last in (True, False))
     if not ends:
@@ -236,3 +241,40 @@ def majority_figure(study: Study, measures: Sequence[Measure], answers: Sequence
         axes.set_xlim(0, 102)
         line_legend(figure, list(looks.values()))
     return figure
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Items by gold label and by answer, commonest first. `invalid`: answers that are none of the labels, not in `predicted`."""
+
+    gold: Mapping[str, int]
+    predicted: Mapping[str, int]
+    invalid: int
+
+    @property
+    def num_items(self) -> int:
+        """All items."""
+        return sum(self.gold.values())
+
+    @property
+    def commonest(self) -> str | None:
+        """The label that is answered most often; None when no answer is a label."""
+        return next(iter(self.predicted), None)
+
+
+def read_classes(out: Path, record: EvaluationRecord) -> ClassCounts:
+    """Counts behind one evaluation record. Raises FileNotFoundError when its items are gone, KeyError when they have no such columns."""
+    import pyarrow.parquet as pq
+
+    path = RunPaths.of(out, record.run_id).evaluation(record.trained_tokens, record.folder or record.task) / ITEMS_NAME
+    missing = {"normalised", "reference", "invalid"} - set(pq.read_schema(path).names)
+    if missing:
+        raise KeyError(f"{path} has no {', '.join(sorted(missing))}")
+    table = pq.read_table(path, columns=["normalised", "reference", "invalid"]).to_pydict()
+    valid = [answer for answer, invalid in zip(table["normalised"], table["invalid"], strict=True) if not invalid]
+    return ClassCounts(_counted(table["reference"]), _counted(valid), len(table["reference"]) - len(valid))
+
+
+def _counted(labels: list[str]) -> dict[str, int]:
+    """Commonest first; of equals, in alphabetical order."""
+    return dict(sorted(Counter(labels).items(), key=lambda pair: (-pair[1], pair[0])))

@@ -23,7 +23,8 @@ from analysis.claims.influence import influences
 from analysis.claims.variance import NOTHING, Part, items_covariance, margin
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import Series
-from analysis.load import Cell, Contrast, Measure, Study
+from analysis.frames import Cell
+from analysis.load import Contrast, Measure, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,8 @@ from analysis.claims.judge import judge
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import SIZE
 from analysis.figures.tasks import row_name
-from analysis.load import Cell, Contrast, Measure, Study
+from analysis.frames import Cell
+from analysis.load import Contrast, Measure, Study
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.contrast import compare_runs
 from swallow_exp.record.schema import EvaluationRecord

@@ -16,7 +16,8 @@ import numpy as np
 from analysis.figures.axes import TOKENS, Progress, progress_axis
 from analysis.figures.series import by_size, cell_series, legend_inches, line_legend
 from analysis.figures.style import figure_style, new_figure
-from analysis.load import Cell, Study
+from analysis.frames import Cell
+from analysis.load import Study
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.aggregate import FloatArray

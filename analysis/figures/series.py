@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.style import DASHES, HATCHES, INK, MARKERS, MUTED, SERIES, WIDTH_INCHES, Dashes, series_style
-from analysis.load import Cell, Contrast, Study
+from analysis.frames import Cell
+from analysis.load import Contrast, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -206,3 +207,14 @@ def rendering_beside(*, processes: int) -> Iterator[None]:
                 written.get()
         finally:
             _beside.reset(token)
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A rendered figure with its words."""
+
+    name: str
+    title: str
+    svg: str
+    alt: str
+    caption: str

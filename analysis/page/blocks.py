@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from analysis.figures.drawn import PageFigure
+from analysis.figures.style import PageFigure
 from analysis.page.assets import FIGURE_COLOURS
 from analysis.table import Table, as_html
 from swallow_exp.record.schema import EvaluationRecord

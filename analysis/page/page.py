@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from html import escape
 
 from analysis.claims.claim import SIGNIFICANCE, Claim
-from analysis.cost import cost_table, cost_words
+from analysis.cost import RunCost, cost_table, cost_words
 from analysis.expectations import Scored
-from analysis.figures.drawn import PageFigure
+from analysis.figures.style import PageFigure
 from analysis.flips import FlipGroup
 from analysis.health import health_words, worries
 from analysis.load import Study
@@ -31,7 +31,6 @@ from analysis.page.verdicts import base_language, findings, interaction_findings
 from analysis.signal import Signal
 from analysis.table import Table
 from analysis.wording import listing
-from swallow_exp.record.cost import RunCost
 
 SCORES = ("comparison", "changes")
 

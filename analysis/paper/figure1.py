@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.figures.drawn import PageFigure
-from analysis.figures.style import INK, SERIES, figure_style, new_figure, save_figure
+from analysis.figures.style import INK, SERIES, PageFigure, figure_style, new_figure, save_figure
 from analysis.paper.published import PaperTask, tasks_of
 from analysis.paper.statement import SIZES, relative_changes
 from analysis.wording import signed

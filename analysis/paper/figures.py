@@ -24,11 +24,10 @@ from analysis.claims.compare import Comparer
 from analysis.figures.averages import language_panels, question_panels, summary_panels
 from analysis.figures.axes import BYTES, FLOPS, TOKENS, Progress, has_two_vocabularies, reached
 from analysis.figures.classes import answers_of, inference_measures, majority_shares
-from analysis.figures.drawn import PageFigure
 from analysis.figures.gains import Results
 from analysis.figures.joint import joint_measure, joints_of
 from analysis.figures.loss import per_byte_cells
-from analysis.figures.style import font_words, save_figure
+from analysis.figures.style import PageFigure, font_words, save_figure
 from analysis.figures.tasks import scored_measures
 from analysis.load import Contrast, Measure, Study
 from analysis.paper.sketches import (

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
-from analysis.figures.drawn import PageFigure
+from analysis.figures.style import PageFigure
 from analysis.page.assets import style
 from analysis.page.blocks import inline_svg
 from analysis.paper.figure1 import draw_figure1

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.claims.asked import test_of, usual_test
-from analysis.load import Cell, Study
+from analysis.frames import Cell
+from analysis.load import Study
 from analysis.paper.published import PAPER, PaperModel, PaperTask, find_model, read_models, read_tasks
 from analysis.paper.rows import LayoutRow, ModelRow, PairsRow, ScoreRow, ShapeRow, TaskRow, ThroughputRow
 from analysis.scores import finals_of, pooled_score, row_label, start_rows

@@ -252,7 +252,7 @@ def report(arguments: Arguments) -> int:
 def _report_summary(arguments: Arguments, name: str) -> int:
     """Scores without claims, figures and page."""
     from analysis.load import load_study
-    from analysis.summary import study_summary
+    from analysis.scores import study_summary
 
     study = load_study(arguments.out, name)
     print(study_summary(study), end="")

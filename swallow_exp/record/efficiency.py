@@ -40,14 +40,3 @@ def efficiency_of(rows: Iterable[Mapping[str, Any]], *, model: str) -> Efficienc
         return median(values) if values else None
 
     return Efficiency(model, middle("tflops_per_device"), middle("mfu"), middle("tokens_per_second"))
-
-
-def table7(ours: Iterable[Efficiency]) -> list[str]:
-    """Lines: the paper's three, then ours."""
-    lines = [f"{'model':<24} {'TFLOPS/GPU':>10} {'efficiency':>10} {'tokens/s':>12}"]
-    for name, row in [*((f"paper {row.model}", row) for row in PAPER_TABLE7), *((row.model, row) for row in ours)]:
-        tflops = "-" if row.tflops_per_device is None else f"{row.tflops_per_device:.3g}"
-        share = "-" if row.execution_efficiency is None else f"{row.execution_efficiency:.1%}"
-        speed = "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}"
-        lines.append(f"{name:<24} {tflops:>10} {share:>10} {speed:>12}")
-    return lines

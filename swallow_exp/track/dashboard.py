@@ -34,7 +34,7 @@ VERDICT_ORDER = ("improved", "degraded", "equivalent", "inconclusive", "not comp
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimRow:
     """What claims.json says of one contrast on one task, as far as a dashboard shows it."""
 
     contrast: str
@@ -50,7 +50,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ReportAnswers:
     """Health of one task's answers at the last evaluated checkpoint of a run. majority_share: of the most frequent answer, 0..1."""
 
     run: str
@@ -71,8 +71,8 @@ class Board:
     run_ids: tuple[str, ...]  # those that have rows
     baseline_run_id: str | None
     metrics: tuple[str, ...]
-    claims: tuple[Claim, ...] = ()
-    answers: tuple[Answers, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
+    answers: tuple[ReportAnswers, ...] = ()
     shared_run_ids: tuple[str, ...] = ()  # runs that another sweep has as well
 
     @property
@@ -161,28 +161,28 @@ def shown_name(out: Path, group: str | None, run_id: str) -> str:
     return name if name and list(names.values()).count(name) == 1 else run_id
 
 
-def read_claims(out: Path, name: str) -> tuple[Claim, ...]:
+def read_claims(out: Path, name: str) -> tuple[ClaimRow, ...]:
     """The claims of the sweep's report; none when there is no report."""
     document = read_json(ReportPaths.of(out, name).claims)
     entries = document.get("claims", []) if isinstance(document, dict) else []
     return tuple(_claim(entry) for entry in entries)
 
 
-def _claim(entry: Mapping[str, Any]) -> Claim:
+def _claim(entry: Mapping[str, Any]) -> ClaimRow:
     ends = {key: tuple(value) if (value := entry.get(key)) else None for key in ("difference_interval", "relative_interval")}
     plain = {key: entry.get(key) for key in ("score", "baseline_score", "difference", "relative_change")}
-    return Claim(str(entry["contrast"]), str(entry["measure"]), str(entry["verdict"]), str(entry.get("unit", "")), **plain, **ends)  # type: ignore[arg-type]
+    return ClaimRow(str(entry["contrast"]), str(entry["measure"]), str(entry["verdict"]), str(entry.get("unit", "")), **plain, **ends)  # type: ignore[arg-type]
 
 
-def _answers(out: Path, name: str, run_ids: Iterable[str]) -> Iterator[Answers]:
+def _answers(out: Path, name: str, run_ids: Iterable[str]) -> Iterator[ReportAnswers]:
     for run_id in run_ids:
         run = shown_name(out, name, run_id)
         for record in last_checkpoint(list(read_health(out, run_id))):
             worries = tuple(f"{worry.words} ({worry.share:.0%})" for worry in worries_of(record))
-            yield Answers(run, record.task, record.health.get("majority_share"), worries)
+            yield ReportAnswers(run, record.task, record.health.get("majority_share"), worries)
 
 
-def answers_markdown(answers: Sequence[Answers]) -> str:
+def answers_markdown(answers: Sequence[ReportAnswers]) -> str:
     """What to know of the answers behind the scores: those that are half or more the same, and every worry."""
     told = [one for one in answers if one.worries or (one.majority_share or 0) >= HALF]
     if not told:
@@ -195,7 +195,7 @@ def answers_markdown(answers: Sequence[Answers]) -> str:
     return f"Answers at the last checkpoints, {len(told)} of {len(answers)} results to look at:\n\n" + "\n".join(lines)
 
 
-def verdict_sentences(claims: Sequence[Claim]) -> list[str]:
+def verdict_sentences(claims: Sequence[ClaimRow]) -> list[str]:
     """One sentence a contrast: what it improved, degraded, left equivalent, and what cannot be told."""
     sentences = []
     for contrast in dict.fromkeys(claim.contrast for claim in claims):
@@ -208,7 +208,7 @@ def verdict_sentences(claims: Sequence[Claim]) -> list[str]:
     return sentences
 
 
-def changes_markdown(claims: Sequence[Claim]) -> str:
+def changes_markdown(claims: Sequence[ClaimRow]) -> str:
     """The relative changes as a Markdown table, each with its 95% interval; no change stands without one."""
     head = ["contrast", "task", "verdict", "baseline", "score", "difference [95%]", "relative change [95%]"]
     lines = [_cells(head), _cells([":--", ":--", ":--", "--:", "--:", "--:", "--:"])]

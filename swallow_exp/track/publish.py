@@ -52,14 +52,16 @@ DIFFERING = "replays_that_differ"  # in the summary, when there are any
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PublishRequest:
     """What is sent besides rows."""
 
     artifacts: bool = False  # checkpoints by reference, results of evaluations
     items_table: bool = False  # some items of each task, those that changed sides first
 
 
-def publish_run(out: Path, run_id: str, destination: Destination, *, group: str | None = None, wanted: Wanted = Wanted()) -> int:
+def publish_run(
+    out: Path, run_id: str, destination: Destination, *, group: str | None = None, request: PublishRequest = PublishRequest()
+) -> int:
     """Send what `destination` does not have of run `run_id` yet; returns the number of rows sent.
 
     group  the sweep's name; None: the first sweep that has the run
@@ -77,7 +79,7 @@ def publish_run(out: Path, run_id: str, destination: Destination, *, group: str 
     make_folder(lock.parent)
     try:
         with user_disk(lock), FileLock(lock, timeout=LOCK_SECONDS):
-            return _publish_locked(paths, identity, destination, group, wanted)
+            return _publish_locked(paths, identity, destination, group, request)
     except Timeout as error:
         raise RequestError(
             f"run {run_id} is being published by another process",
@@ -86,7 +88,9 @@ def publish_run(out: Path, run_id: str, destination: Destination, *, group: str 
         ) from error
 
 
-def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: Destination, group: str | None, wanted: Wanted) -> int:
+def _publish_locked(
+    paths: RunPaths, identity: Mapping[str, Any], destination: Destination, group: str | None, request: PublishRequest
+) -> int:
     sink = sink_named(destination.sink)
     in_fragments = destination.mode in sink.FRAGMENT_MODES
     cursor = Cursor(paths, destination)
@@ -101,10 +105,10 @@ def _publish_locked(paths: RunPaths, identity: Mapping[str, Any], destination: D
     selection = select_rows(rows, cursor.cuts(end))
     settled = 0 if sink.ASK_EACH_TIME else cursor.settled_up_to(in_fragments)
     new = [row for row in selection.rows if row.sequence >= settled]
-    artifacts = cursor.unsent(artifacts_of(paths) if wanted.artifacts and sink.TAKES_ARTIFACTS else [])
+    artifacts = cursor.unsent(artifacts_of(paths) if request.artifacts and sink.TAKES_ARTIFACTS else [])
     # the summary of a fragment replaces that of the one before, tables included
     again = in_fragments and cursor.has_tables
-    every_table = tables_of(paths) if sink.TAKES_ARTIFACTS and (wanted.items_table or again) else []
+    every_table = tables_of(paths) if sink.TAKES_ARTIFACTS and (request.items_table or again) else []
     tables = cursor.unsent(every_table)
     if not (new or artifacts or tables or cursor.state != state):
         cursor.commit_nothing()

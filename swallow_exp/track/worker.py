@@ -16,7 +16,7 @@ from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_REQUEST, RequestError, RunFailed
 from swallow_exp.artefact.processes import die_with_parent
-from swallow_exp.track.publish import Wanted, publish_run
+from swallow_exp.track.publish import PublishRequest, publish_run
 from swallow_exp.track.sinks import Destination
 
 
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     watch(arguments.timeout_seconds)
     try:
         destination = Destination(arguments.sink, arguments.mode, arguments.project, arguments.entity)
-        wanted = Wanted(arguments.artifacts, arguments.items_table)
-        rows = publish_run(arguments.out, arguments.run_id, destination, group=arguments.group, wanted=wanted)
+        request = PublishRequest(arguments.artifacts, arguments.items_table)
+        rows = publish_run(arguments.out, arguments.run_id, destination, group=arguments.group, request=request)
     except RequestError as error:
         print(json.dumps({"given": error.given, "expected": error.expected, "remedy": error.remedy}))
         return EXIT_WRONG_REQUEST

@@ -16,14 +16,21 @@ from analysis.claims.claim import EQUIVALENT, IMPROVED, INCONCLUSIVE, Claim
 from analysis.claims.compare import Comparer, compare_contrasts
 from analysis.figures.axes import BYTES, FLOPS, TOKENS
 from analysis.figures.bars import language_figure
-from analysis.figures.classes import Answers, answers_of, classes_figure, flips_of_majority, inference_measures, majority_shares
+from analysis.figures.classes import (
+    AnswerShares,
+    ClassCounts,
+    answers_of,
+    classes_figure,
+    flips_of_majority,
+    inference_measures,
+    majority_shares,
+)
 from analysis.figures.series import cell_series, nth_series
 from analysis.figures.style import GRID, INK, MUTED, PAPER, SERIES, figure_style, font_families, font_words, new_figure
 from analysis.load import Study, load_study
 from analysis.paper.figures import absent_paper_figures, draw_paper_figures, planned_figures
 from analysis.paper.sketches import Given, Sketch
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
-from swallow_exp.record.classes import ClassCounts
 
 ON_AXES = (1, 3, 4, 6, 7, 8)
 EVERY = {f"figure{n}" for n in range(1, 12)} | {f"figure{n}_{axis}" for n in ON_AXES for axis in ("bytes", "flops")}
@@ -143,7 +150,7 @@ def test_every_letter_has_a_glyph(sketches: dict[str, Sketch]) -> None:
 @pytest.mark.skipif(len(font_families()) < 2, reason="no Japanese font is installed")
 def test_japanese_labels_have_glyphs_and_the_caption_names_the_font() -> None:
     counts = ClassCounts({"含意": 6, "矛盾": 4}, {"含意": 9}, 1)
-    figure = classes_figure([Answers("jnli_ja", counts.gold, {"対訳あり": counts})])
+    figure = classes_figure([AnswerShares("jnli_ja", counts.gold, {"対訳あり": counts})])
     assert figure is not None and _missing_letters(Sketch(figure, "", "")) == set()
     assert font_words(["含意"]) == f"Japanese letters: {font_families()[1]}." and font_words(["entailment ≈ −1"]) == ""
 

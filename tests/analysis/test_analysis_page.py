@@ -16,8 +16,8 @@ from synthetic_study import BUDGET, write_run, write_sweep, write_task
 
 from analysis.claims.claim import EQUIVALENT, INCONCLUSIVE
 from analysis.claims.compare import compare_contrasts
-from analysis.cost import cost_table, cost_words, read_costs
-from analysis.figures.drawn import PageFigure
+from analysis.cost import RunCost, cost_table, cost_words, read_costs
+from analysis.figures.style import PageFigure
 from analysis.flips import FlipGroup, gather_flips, shared_beginning
 from analysis.load import load_study
 from analysis.page.basis import Method
@@ -28,7 +28,6 @@ from analysis.scores import changes_table, comparison_table
 from analysis.table import Table
 from analysis.wording import sentence, summary, tally
 from swallow_exp.artefact.paths import ReportPaths, RunPaths
-from swallow_exp.record.cost import RunCost
 from swallow_exp.record.flips import Flip, find_flips
 from swallow_exp.record.store import ITEMS_NAME
 

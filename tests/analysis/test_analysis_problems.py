@@ -14,7 +14,7 @@ from analysis.claims.claim import INCONCLUSIVE, NOT_COMPARED, Claim
 from analysis.claims.compare import compare_contrasts
 from analysis.items import ItemReader
 from analysis.load import Measure, load_study
-from analysis.summary import study_summary
+from analysis.scores import study_summary
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swallow_exp.record.efficiency import PAPER_TABLE7, Efficiency, efficiency_of, table7
+from swallow_exp.record.efficiency import PAPER_TABLE7, Efficiency, efficiency_of
 
 
 def test_medians_of_the_train_rows_alone() -> None:
@@ -11,10 +11,7 @@ def test_medians_of_the_train_rows_alone() -> None:
     assert found == Efficiency("mine", 134.0, 134 / 312, 1340.0)
 
 
-def test_the_papers_lines_are_consistent_with_its_peak_and_stand_first() -> None:
+def test_the_papers_lines_are_consistent_with_its_peak() -> None:
     for row in PAPER_TABLE7:
         assert row.tflops_per_device is not None and row.execution_efficiency is not None
         assert abs(row.tflops_per_device / 312 - row.execution_efficiency) < 1e-3
-    lines = table7([efficiency_of([{"kind": "train", "tflops_per_device": 0.05}], model="tiny")])
-    assert lines[1].split() == ["paper", "7B", "134", "43.0%", "-"]
-    assert lines[-1].split() == ["tiny", "0.05", "-", "-"]

@@ -21,7 +21,7 @@ from swallow_exp.record.events import append_events
 from swallow_exp.track import attachments
 from swallow_exp.track.attachments import artifacts_of, tables_of
 from swallow_exp.track.launch import launch_publication
-from swallow_exp.track.publish import Wanted, publish_run
+from swallow_exp.track.publish import PublishRequest, publish_run
 from swallow_exp.track.sinks import Destination
 
 ONLINE, OFFLINE = Destination("wandb", "online", "ablation"), Destination("wandb", "offline", "ablation")
@@ -120,7 +120,7 @@ from pathlib import Path
 from swallow_exp.track import cursor, publish
 from swallow_exp.track.sinks import Destination
 cursor.Cursor.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # everything arrived, nothing is written down
-publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"), wanted=publish.Wanted(True, True))
+publish.publish_run(Path(sys.argv[1]), sys.argv[2], Destination("wandb", "online", "ablation"), request=publish.PublishRequest(True, True))
 """
     command = [sys.executable, "-c", code, str(evaluated.out), evaluated.run_id]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False, env=dict(os.environ)).returncode == -signal.SIGKILL
@@ -144,7 +144,7 @@ def test_an_artifact_that_is_refused_comes_again(evaluated: RunPaths, server: Fa
 def test_unreadable_items_hold_no_row_back(evaluated: RunPaths) -> None:
     (evaluated.evaluation(LAST, "mini_choice") / "items.parquet").write_bytes(b"torn")
     with pytest.raises(RunFailed, match=r"22 rows of .* arrived, 1 artifacts did not \(items/mini_choice\); repeat the command"):
-        publish_run(evaluated.out, evaluated.run_id, OFFLINE, wanted=Wanted(artifacts=True, items_table=True))
+        publish_run(evaluated.out, evaluated.run_id, OFFLINE, request=PublishRequest(artifacts=True, items_table=True))
     (fragment,) = read_fragments(evaluated.publication_folder("wandb-offline"))
     assert len(fragment.rows) == 22 and fragment.exit_code == 0
 

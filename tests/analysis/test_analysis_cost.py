@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from analysis.cost import read_cost
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.record.cost import read_cost
 from swallow_exp.record.events import append_events
 from swallow_exp.record.store import write_result
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.figures.classes import read_classes
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.record.classes import read_classes
 from swallow_exp.record.schema import EvaluationRecord
 from swallow_exp.record.store import write_result
 
