@@ -22,9 +22,8 @@ import numpy as np
 
 from swallow_exp.artefact.files import digest_of, read_json
 from swallow_exp.evaluate.engine.vllm_engine import SPARE_TOKENS, VLLM, load_vllm
-from swallow_exp.evaluate.fit import Ruler
 from swallow_exp.evaluate.rows import add_gold, gold_metric, item_row, metric_key, metric_score, task_health
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Output, Task
+from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Output, Ruler, Task
 from swallow_exp.record.aggregate import score_of_items
 
 LM_EVAL_TYPES = {CHOICE: "multiple_choice", GENERATE: "generate_until", CONDITIONAL: "loglikelihood", ROLLING: "loglikelihood_rolling"}

@@ -4,6 +4,8 @@ fixed_shots    the same for every item (one prefix for all prompts: it can be co
 chosen_shots   the same for every item, spread over the pool by hash
 drawn_shots    other ones for each item, never the item itself or a neighbour of its cluster
 
+DROP_FIRST_SHOTS fits a prompt to one model: the first examples are left out until it can be read.
+
 Reads/Writes  nothing.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from swallow_exp.evaluate.task import Item
+from swallow_exp.evaluate.task import Fit, Item, Ruler, Task
 
 Shots = Callable[[Item], Sequence[Item]]
 
@@ -51,3 +53,16 @@ def drawn_shots(pool: Sequence[Item], count: int, *, salt: str) -> Shots:
         return tuple(drawn.values())
 
     return draw
+
+
+def without_first_shots(task: Task, item: Item, ruler: Ruler, *, room: int) -> str:
+    """The whole prompt with as many of the last examples as fit into `room` tokens."""
+    shots = list(task.shots(item))
+    prompt = task.render(item, shots=shots)
+    while shots and ruler.count(prompt) > room:
+        shots.pop(0)
+        prompt = task.render(item, shots=shots)
+    return prompt
+
+
+DROP_FIRST_SHOTS = Fit("drop_first_shots", "1", lambda task, item, ruler: without_first_shots(task, item, ruler, room=ruler.room))

@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Any
 
 from swallow_exp.artefact.files import digest_of
-from swallow_exp.evaluate.fit import Fit, Ruler
 
 # How an item is put to the model.
 CHOICE = "choice"  # log-likelihood of each choice after the prompt
@@ -95,6 +94,42 @@ class Metric:
     def under(self, profile: str) -> Metric:
         """The same metric, reported under one profile."""
         return replace(self, profile=profile)
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """The evaluated model's tokenizer, for measuring and cutting text.
+
+    encode         text -> ids, without control tokens
+    decode         ids -> text
+    max_length     tokens the model reads at most, the answer included
+    answer_tokens  the task's budget of an answer, in tokens (a budget in bytes or characters: the most tokens it can take)
+    prefix         control tokens in front of the prompt: 1 with <s>, 0 without
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    decode: Callable[[Sequence[int]], str]
+    max_length: int
+    answer_tokens: int
+    prefix: int = 1
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`."""
+        return len(self.encode(text))
+
+    @property
+    def room(self) -> int:
+        """Tokens a prompt may have beside the answer."""
+        return self.max_length - self.answer_tokens - self.prefix
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A named rule (task, item, ruler) -> the whole prompt. Raise `version` whenever it may give another prompt."""
+
+    name: str
+    version: str
+    rule: Callable[[Task, Item, Ruler], str]
 
 
 def no_shots(item: Item) -> Sequence[Item]:

@@ -16,7 +16,8 @@ from swallow_exp.config.compose import compose_config
 from swallow_exp.config.schema import SourceConfig, SuiteConfig
 from swallow_exp.corpus.build import build_corpus
 from swallow_exp.evaluate import overlap
-from swallow_exp.evaluate.metrics import ACCURACY, BITS_PER_BYTE, EXACT_MATCH
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, BITS_PER_BYTE
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
 from swallow_exp.evaluate.overlap import Overlap, question_and_gold
 from swallow_exp.evaluate.plan import Plan
 from swallow_exp.evaluate.run import evaluate_runs

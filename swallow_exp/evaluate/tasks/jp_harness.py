@@ -14,12 +14,12 @@ Source        Stability-AI/lm-evaluation-harness, commit 9b42d41 (evaluator.py, 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swallow_exp.evaluate.shots import Shots
-from swallow_exp.evaluate.task import FAIR, GENERATE, PAPER, Item, Metric, Task
+from swallow_exp.evaluate.task import Item, Metric, Task
+from swallow_exp.evaluate.tasks.profiles import two_profiles
 
 SEED = 42
 PAPER_TOKENS = 256
@@ -49,42 +49,18 @@ def fork_shots(items: Sequence[Item], pool: Sequence[Item], count: int, *, from_
 def generated_tasks(
     name: str,
     *,
-    version: str,
-    family: str,
-    num_fewshot: int,
-    items: Callable[[], Sequence[Item]],
-    shots: Shots,
     paper_metric: Metric,
     fair_metric: Metric,
     fair_characters: int,
-    fair_changes: dict[str, Any] | None = None,
+    fair_changes: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> list[Task]:
-    """Both profiles of a task. `more`: further fields of Task that both have; `fair_changes`: further fields of the fair one."""
-    paper = Task(
+    """Both profiles of a task; `more` as `two_profiles` takes it, `fair_changes` are further fields of the fair one."""
+    return two_profiles(
         name,
-        version,
-        family,
-        GENERATE,
-        items,
-        (paper_metric,),
-        num_fewshot=num_fewshot,
-        shots=shots,
-        until=("\n",),
+        paper_metrics=(paper_metric,),
+        fair_metrics=(fair_metric,),
         max_new_tokens=PAPER_TOKENS,
-        empty_allowed=True,
-        profile=PAPER,
-        bos=False,
+        fair={"max_new_characters": fair_characters, **(fair_changes or {})},
         **more,
     )
-    fair = replace(
-        paper,
-        metrics=(fair_metric,),
-        max_new_tokens=None,
-        max_new_characters=fair_characters,
-        empty_allowed=False,
-        profile=FAIR,
-        bos=True,
-        **(fair_changes or {}),
-    )
-    return [paper, fair]

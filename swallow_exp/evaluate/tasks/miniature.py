@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from swallow_exp.corpus.miniature import items as miniature_items
-from swallow_exp.evaluate.metrics import ACCURACY, BLEU_ENGLISH, BLEU_JAPANESE, EXACT_MATCH
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
+from swallow_exp.evaluate.metrics.translation import BLEU_ENGLISH, BLEU_JAPANESE
 from swallow_exp.evaluate.task import CHOICE, GENERATE, Item, Task
 
 VERSION = "1"

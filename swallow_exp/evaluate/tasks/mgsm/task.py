@@ -14,8 +14,8 @@ from typing import Any
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_text, read_tsv, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.fit import DROP_FIRST_SHOTS
-from swallow_exp.evaluate.metrics import NUMBER_FAIR, NUMBER_PAPER, as_text, last_number, last_number_paper
+from swallow_exp.evaluate.metrics.numbers import NUMBER_FAIR, NUMBER_PAPER, as_text, last_number, last_number_paper
+from swallow_exp.evaluate.shots import DROP_FIRST_SHOTS
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_lines
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import BLEU_EN_JA_FAIR, BLEU_EN_JA_PAPER, BLEU_JA_EN_FAIR, BLEU_JA_EN_PAPER, require_nagisa
+from swallow_exp.evaluate.metrics.translation import BLEU_EN_JA_FAIR, BLEU_EN_JA_PAPER, BLEU_JA_EN_FAIR, BLEU_JA_EN_PAPER, require_nagisa
 from swallow_exp.evaluate.shots import Shots, drawn_shots
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks

@@ -18,7 +18,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import ROUGE2_FAIR, ROUGE2_PAPER
+from swallow_exp.evaluate.metrics.rouge import ROUGE2_FAIR, ROUGE2_PAPER
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
 from swallow_exp.evaluate.tasks.xlsum.cut import ARTICLE, FIT_ARTICLES, SUMMARY, first_sentences
