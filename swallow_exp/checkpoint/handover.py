@@ -19,7 +19,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, remove_folder, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import progress_bar
-from swallow_exp.checkpoint.check import check_export
+from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints, resolve_export
 from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_header, weight_files, weights_digest
 

@@ -47,7 +47,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenState:
     """One finished save. `digest` is that of the export made from it, if one was."""
 
     state: SavedState
@@ -107,14 +107,14 @@ class StateWriter:
             ended = self._thread.submit(_timed, job, upload.result)
         self._flight = _Flight(state, ended, time.monotonic() - started)
 
-    def poll(self) -> Written | None:
+    def poll(self) -> WrittenState | None:
         """The save that has ended since the last call, if any. Raises SaveFailed when it failed."""
         flight = self._flight
         if flight is None or not flight.ended.done():
             return None
         return self._collect(flight)
 
-    def wait(self, *, meanwhile: Callable[[], None] = lambda: None, every_seconds: float = 5.0) -> Written | None:
+    def wait(self, *, meanwhile: Callable[[], None] = lambda: None, every_seconds: float = 5.0) -> WrittenState | None:
         """Like poll, but waits for the save in flight; `meanwhile` is called every so often."""
         flight = self._flight
         if flight is None:
@@ -128,10 +128,10 @@ class StateWriter:
         flight.stall_seconds += time.monotonic() - started
         return self._collect(flight)
 
-    def _collect(self, flight: _Flight) -> Written:
+    def _collect(self, flight: _Flight) -> WrittenState:
         self._flight = None
         num_bytes, digest, seconds = flight.ended.result()
-        return Written(flight.state, num_bytes, digest, flight.stall_seconds, seconds)
+        return WrittenState(flight.state, num_bytes, digest, flight.stall_seconds, seconds)
 
     def close(self) -> None:
         """Give threads and copies back. The save in flight must have been collected."""

@@ -2,7 +2,7 @@
 
 (1) join     RANK, WORLD_SIZE, ... of the launcher or torchrun   -> Crew
 (2) load     every process the same export, on its own device
-(3) ask      the first one sends what is asked; each computes its part of the packs (engine.py); the first one puts the parts together
+(3) ask      the first one sends what is asked, each computes its part of the packs, the first one puts the parts together
 (4) end      the first one dismisses the others; when one is lost, the rest end with a message
 
 Packs do not depend on the number of processes, so neither does any bit of the results (on equal devices). Tasks, prompts and files are
@@ -127,28 +127,28 @@ class Crew:
     def _send(self, order: Any) -> None:
         import torch
 
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.broadcast_object_list([order], src=0)
 
     def _receive(self) -> Any:
         import torch
 
         order = [None]
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.broadcast_object_list(order, src=0)
         return order[0]
 
     def _answer(self, answer: tuple[str, Any]) -> None:
         import torch
 
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.gather_object(answer, None, dst=0)
 
     def _gather(self) -> list[tuple[str, Any]]:
         import torch
 
         answers: list[Any] = [None] * self.size
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.gather_object(("done", None), answers, dst=0)
         return answers
 
@@ -212,7 +212,7 @@ def _said(error: Exception) -> str:
 
 
 @contextmanager
-def _noticing_loss() -> Iterator[None]:
+def _on_lost_peer() -> Iterator[None]:
     """A broken connection as ProcessLost."""
     try:
         yield

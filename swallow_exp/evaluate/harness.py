@@ -59,7 +59,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What result.json and items.parquet are written from."""
 
     metrics: list[dict[str, Any]]
@@ -123,7 +123,7 @@ def load_checkpoint(export: Path, settings: Settings, *, device: str | None = No
     return CheckpointLM(engine, encoder, max_length=settings.max_length - SPARE_TOKENS)
 
 
-def evaluate_task(model: Any, task: Task) -> Outcome:
+def evaluate_task(model: Any, task: Task) -> TaskResult:
     """Ask `model` (CheckpointLM) everything in `task`. The order of items is the task's own."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # read once, when tqdm is first imported: our own bar is enough
     import lm_eval
@@ -155,7 +155,7 @@ def evaluate_task(model: Any, task: Task) -> Outcome:
     if task.gold_likelihood:
         add_gold(task, rows, gold_loglikelihoods(model, task, prompts) if task.asks_twice else [row["gold_loglikelihood"] for row in rows])
         metrics.append(metric_score(gold_metric(task), rows))
-    return Outcome(metrics, rows, task_health(task, rows))
+    return TaskResult(metrics, rows, task_health(task, rows))
 
 
 def gold_loglikelihoods(model: Any, task: Task, prompts: Sequence[str]) -> list[float | None]:

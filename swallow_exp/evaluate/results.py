@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from swallow_exp.artefact.files import write_bytes_atomic, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.evaluate.harness import Outcome, Settings
+from swallow_exp.evaluate.harness import Settings, TaskResult
 from swallow_exp.evaluate.task import BOTH, Task
 from swallow_exp.record.events import append_events, read_events
 from swallow_exp.record.store import ITEMS_NAME, RESULT_NAME, list_model_ids, list_run_ids, read_result, write_result
@@ -103,7 +103,7 @@ def index_results(out: Path) -> dict[Key, Path]:
     return index
 
 
-def write_outcome(asked: Asked, outcome: Outcome, seconds: float) -> None:
+def write_outcome(asked: Asked, outcome: TaskResult, seconds: float) -> None:
     """Write a fresh result; one that was there for other prompts or weights is withdrawn first."""
     (asked.folder / RESULT_NAME).unlink(missing_ok=True)
     result = {**asked.facts(), "metrics": outcome.metrics, "health": outcome.health, "seconds": round(seconds, 3)}
@@ -123,7 +123,7 @@ def copy_result(asked: Asked, source: Path) -> bool:
     return True
 
 
-def announce(asked: Sequence[Asked]) -> int:
+def append_evaluation_rows(asked: Sequence[Asked]) -> int:
     """Append the `evaluation` rows of finished results that the run's outbox lacks; returns how many. All of one run."""
     if not asked:
         return 0

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from swallow_exp.artefact.files import digest_of
+from swallow_exp.evaluate.engine.windows import UncutLength
 from swallow_exp.evaluate.metrics.labels import macro_f1, matthews, mean_recall
 from swallow_exp.evaluate.metrics.likelihood import bits_of
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task, Written
+from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task
 from swallow_exp.record.aggregate import score_of_items
 from swallow_exp.record.store import statistics_column
 
@@ -41,7 +42,7 @@ def item_row(
     statistics: Mapping[str, list[float]],
     truncated: bool,
     exhausted: bool,
-    written: Written | None = None,
+    written: UncutLength | None = None,
 ) -> Row:
     """The row of one item. `prompt` as it was asked; `exhausted`: the answer has as many tokens as the budget; `written`: its size."""
     item, unfitted = task.all_items[index], task.prompts[index]

@@ -1,6 +1,6 @@
 """Evaluate everything that has no result yet; each task at each checkpoint is one unit that one evaluator holds a lease on.
 
-(1) plan     runs, or a model                      -> tasks x checkpoints (plan.py)
+(1) plan     runs, or a model                      -> tasks x checkpoints (planner.py)
 (2) lease    a lock for the unit; what another evaluator holds is left for the end, and asked then if it died
 (3) reuse    the same weights asked the same way   -> copied from any run or model of <out>
 (4) ask      load each export once, its open tasks -> result.json, items.parquet
@@ -33,8 +33,8 @@ from swallow_exp.evaluate.engine.vllm_engine import VLLM, check_vllm
 from swallow_exp.evaluate.harness import Settings, evaluate_task, load_checkpoint, settings_of
 from swallow_exp.evaluate.models import ForeignModel, check_model
 from swallow_exp.evaluate.overlap import Overlap
-from swallow_exp.evaluate.plan import Place, Plan, Planner
-from swallow_exp.evaluate.results import Asked, Key, announce, copy_result, index_results, is_done, write_outcome
+from swallow_exp.evaluate.planner import Place, Plan, Planner
+from swallow_exp.evaluate.results import Asked, Key, append_evaluation_rows, copy_result, index_results, is_done, write_outcome
 from swallow_exp.record.store import write_absent
 
 Loader = Callable[..., Any]  # as harness.load_checkpoint
@@ -131,12 +131,12 @@ class _Work:
             asked = [Asked(plan.run, plan.suite.name, task, place.trained_tokens, place.digest, settings) for task in plan.tasks]
             done = [one for one in asked if is_done(one)]
             self._count_done(done)
-            announce(done)
+            append_evaluation_rows(done)
             open_ones = [one for one in asked if one not in done]
             if open_ones:
                 check_model(place.export)
             for one in open_ones:
-                with _lease(one, wait=wait) as held:
+                with _task_lock(one, wait=wait) as held:
                     if held:
                         self._settle(one, place.export, settings, plan.suite.device)
                     left += not held
@@ -144,9 +144,9 @@ class _Work:
 
     def _settle(self, one: Asked, export: Path, settings: Settings, device: str | None) -> None:
         """Get the result of one unit whose lease is held: by another evaluator meanwhile, from elsewhere, or by asking."""
-        source, told = self.index.get(one.key), _Told(self.advance, 2 if one.task.asks_twice else 1)
+        source, told = self.index.get(one.key), TaskProgress(self.advance, 2 if one.task.asks_twice else 1)
         if is_done(one):
-            announce([one])
+            append_evaluation_rows([one])
             self._count_done([one])
             return
         if source is not None and copy_result(one, source):
@@ -160,7 +160,7 @@ class _Work:
             self.index.setdefault(one.key, one.folder)
             self.summary.evaluated += 1
         self._counted.add(one.folder)
-        announce([one])
+        append_evaluation_rows([one])
         told.rest()
 
     def _model(self, export: Path, settings: Settings, device: str | None) -> Any:
@@ -177,7 +177,7 @@ class _Work:
 
 
 @dataclass
-class _Told:
+class TaskProgress:
     """How much of one task the bar has been told; a task asks one question, or two."""
 
     advance: Callable[[float], None]
@@ -196,7 +196,7 @@ class _Told:
 
 
 @contextmanager
-def _lease(one: Asked, *, wait: bool) -> Iterator[bool]:
+def _task_lock(one: Asked, *, wait: bool) -> Iterator[bool]:
     """Hold the unit; False when another evaluator does (with `wait`: once it has let go, finished or dead)."""
     lock = FileLock(str(make_folder(one.lease.parent) / one.lease.name))
     try:

@@ -74,14 +74,6 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a generated answer took, before a stop string or a budget cut it: tokens without the end token, characters of their text."""
-
-    tokens: int
-    characters: int
-
-
-@dataclass(frozen=True)
 class Metric:
     """A named way to turn (item, output) into statistics. `profile`: paper | fair | both."""
 
@@ -137,7 +129,7 @@ def no_shots(item: Item) -> Sequence[Item]:
     return ()
 
 
-def as_it_is(text: str) -> str:
+def unchanged(text: str) -> str:
     """The answer unchanged."""
     return text
 
@@ -183,7 +175,7 @@ class Task:
     bos: bool = True
     fit: Fit | None = None
     labels: tuple[str, ...] = ()
-    normalise: Callable[[str], str] = as_it_is
+    normalise: Callable[[str], str] = unchanged
     remarks: tuple[str, ...] = ()
     fraction: float | None = None
     gold_likelihood: bool = False

@@ -19,7 +19,7 @@ from typing import Any
 from swallow_exp.artefact.files import digest_of, read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import artefact_folder
-from swallow_exp.mixture.plan import PLAN_NAME
+from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.record.identity import identity_difference
 
 INPUT_ROLES = ("weights", "vocabulary", "mixture")

@@ -18,7 +18,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.config import BaseModelConfig
 from swallow_exp.model.expand import FLOATS
-from swallow_exp.model.folder import CONFIG_NAME, HEAD, StoredTensor
+from swallow_exp.model.folder import CONFIG_NAME, HEAD, StoredTensor, fetch_model
 
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
 # Field of BaseModelConfig -> key of config.json. 0 is stated by levels that read their shape from the folder.
@@ -47,17 +47,7 @@ def locate_model(model: BaseModelConfig) -> Path:
         return folder
     looks_like_path = folder.is_absolute() or model.path.startswith((".", "~")) or model.path.count("/") != 1
     if not looks_like_path:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=list(HUB_FILES)))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            raise RequestError(
-                f"base_model.path={model.path} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
-                expected="a Hugging Face folder, or a hub name that this machine may download",
-                remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
-            ) from error
+        return fetch_model(model.path, asked=f"base_model.path={model.path}", revision=model.revision, patterns=HUB_FILES)
     raise RequestError(
         f"base_model.path={model.path} does not exist",
         expected="a Hugging Face folder or a hub name",

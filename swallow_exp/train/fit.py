@@ -37,7 +37,7 @@ from swallow_exp.train.strategy import Processes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How far training came."""
 
     state: str  # trained | preempted
@@ -92,7 +92,7 @@ def prepare_machine(config: Config) -> None:
     torch.use_deterministic_algorithms(config.numerics.deterministic)
 
 
-def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, processes: Processes, stop: StopRequest) -> Outcome:
+def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, processes: Processes, stop: StopRequest) -> TrainingResult:
     """Train `run` to its end or until it is asked to stop. Every process calls it. Raises RequestError on inputs that do not fit."""
     quiet_libraries()
     prepare_machine(config)
@@ -135,7 +135,7 @@ def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, process
         assert step == stream.num_steps, f"training ended at step {step} of {stream.num_steps}"
         if start_step == step:  # killed after the last state, before its export
             saver.prepare(trainer, module)
-    return Outcome("preempted" if saver.preempted else "trained", step, int(stream.progress(step).trained_tokens))
+    return TrainingResult("preempted" if saver.preempted else "trained", step, int(stream.progress(step).trained_tokens))
 
 
 def _check_model(start: Artefact, config: Config, layout: Layout) -> None:

@@ -19,7 +19,7 @@ import lightning.pytorch as lightning
 import torch
 
 from swallow_exp.config import Config, recomputation_level
-from swallow_exp.model.load import load_model
+from swallow_exp.model.load_model import load_model
 from swallow_exp.train.data import StepBatch, Stream
 from swallow_exp.train.guards import SKIP, STOP, AgreedStop, Guards, Judgement, Suspects, find_suspects
 from swallow_exp.train.masters import collect_gradients, gradient_holders
@@ -157,9 +157,8 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
         checkpoint["guards"] = self.guards.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state without guards is from before there were any."""
-        if "guards" in checkpoint:
-            self.guards.restore(checkpoint["guards"])
+        """Remember it again."""
+        self.guards.restore(checkpoint["guards"])
 
     def _gradients_fit(self, device: torch.device) -> bool:
         if device.type == "cpu" or self._num_processes == 1:

@@ -91,7 +91,7 @@ def _read_padded(folder: Path, keys: Keys, tensor: Any, size: tuple[int, ...]) -
     import torch
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    from swallow_exp.model.load import copy_rows
+    from swallow_exp.model.load_model import copy_rows
 
     whole = torch.empty(size, dtype=tensor.dtype)
     wanted: Any = whole

@@ -30,7 +30,7 @@ from swallow_exp.checkpoint.index import (
     restore_checkpoints,
 )
 from swallow_exp.checkpoint.state import SavedState, prune_states, remove_partial, set_aside_torn
-from swallow_exp.checkpoint.write import StateWriter, Written
+from swallow_exp.checkpoint.write import StateWriter, WrittenState
 from swallow_exp.record.events import read_events
 from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.reporting import Reporter, RunFacts
@@ -217,7 +217,7 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds))
         return digest
 
-    def _note(self, trainer: Any, written: Written | None) -> None:
+    def _note(self, trainer: Any, written: WrittenState | None) -> None:
         """Say in the outbox what a save cost."""
         if written is None or not trainer.is_global_zero:
             return

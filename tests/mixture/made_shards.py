@@ -10,7 +10,7 @@ import numpy as np
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, compose_config
-from swallow_exp.mixture.plan import build_plan, planned_sources
+from swallow_exp.mixture.build_plan import build_plan, planned_sources
 from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.tokens.shard import ShardWriter, open_shard, write_meta
 

@@ -13,7 +13,7 @@ from test_model_load import mesh  # noqa: F401  a fixture
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config import BaseModelConfig
 from swallow_exp.model.folder import CONFIG_NAME, save_weights, stored_tensors
-from swallow_exp.model.load import load_model
+from swallow_exp.model.load_model import load_model
 from swallow_exp.model.source import check_source, check_tensors, rope_of, rope_types
 
 LLAMA3 = {

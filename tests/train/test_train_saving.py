@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_run import MARK_EVERY, NUM_STEPS, Train, make_run, tiny_config
+from whole_checkpoints import check_checkpoints
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints
 from swallow_exp.checkpoint.export import export_state
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import COMPLETE_NAME, FailedElsewhere, SavedState, SaveFailed, find_states, newest_state

@@ -19,7 +19,7 @@ from swallow_exp.evaluate.engine.windows import Budget
 GROWTH = 64  # places added at once: enough that copying is rare, few enough that short answers cost no memory
 
 
-class Answers:
+class GreedyDecoder:
     """Answers of B rows while they are written. `rows` are those that the model still computes, `going` those of them that go on."""
 
     def __init__(

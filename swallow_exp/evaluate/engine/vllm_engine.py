@@ -98,7 +98,7 @@ class VllmEngine:
 
 
 def cut_answer(ids: Sequence[int], encoder: TextEncoder, *, until: tuple[str, ...], budget: Budget) -> list[int]:
-    """The start of a greedy answer that decoding.Answers would have kept: what comes later does not change what came before."""
+    """The start of a greedy answer that decoding.GreedyDecoder would have kept: what comes later does not change what came before."""
     in_characters = budget.max_new_characters is not None
     sizes = encoder.piece_characters if in_characters else encoder.piece_bytes
     limit = budget.max_new_bytes if budget.max_new_characters is None else budget.max_new_characters + 2

@@ -28,7 +28,7 @@ from swallow_exp.artefact.manifest import Artefact, build_artefact, package_vers
 from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.artefact.progress import is_interactive, progress_bar, say
 from swallow_exp.config.schema import ParallelConfig
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.tokens.blocks import Block, encoded_blocks
 from swallow_exp.tokens.encoder import check_encoder, check_same_ids, make_encode
 from swallow_exp.tokens.parts import PartsWriter
