@@ -38,9 +38,8 @@ from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.corpus.hub import HubDataset, hub_dataset, require_network
 from swallow_exp.corpus.inputs import MINIATURE_PARTS, MINIATURE_PREFIX, InputFile, find_inputs, miniature_part
 from swallow_exp.corpus.lines import Advance, read_lines
-from swallow_exp.corpus.normalise import normaliser
 from swallow_exp.corpus.pairs import read_pairs_of
-from swallow_exp.corpus.read import read_documents_of
+from swallow_exp.corpus.read import normaliser, read_documents_of
 from swallow_exp.corpus.seen import SeenTexts
 from swallow_exp.corpus.write import SPLITS, SplitWriter, drop_repeats_of_train, split_file
 

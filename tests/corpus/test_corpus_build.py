@@ -23,7 +23,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config.schema import SourceConfig
 from swallow_exp.corpus.build_corpus import build_corpus, read_documents, read_pairs
-from swallow_exp.corpus.split import is_heldout
+from swallow_exp.corpus.write import is_heldout
 
 ODD_TEXTS = [
     "日本語\u3000の文\u2028二行目\u0085三行目",
