@@ -8,14 +8,13 @@ Reads  runs/<run_id>/checkpoints/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.files import read_json, sha256_file
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import track
-from swallow_exp.checkpoint.state import COMPLETE_NAME, SavedState, find_states, leftovers, torn_states
+from swallow_exp.checkpoint.state import COMPLETE_NAME, find_states, leftovers, torn_states
 from swallow_exp.model.folder import CONFIG_NAME, GENERATION_NAME, TOKENIZER_NAMES, weights_on_disk
 
 
@@ -41,12 +40,7 @@ def check_states(run: RunPaths) -> list[str]:
     problems = [str(torn) for torn in torn_states(run)]
     problems += [f"{path} is a leftover; `swallow gc` removes it" for path in leftovers(run)]
     for state in track(find_states(run), "states"):
-        problems += _state_problems(state)
+        for name, facts in read_json(state.folder / COMPLETE_NAME)["files"].items():
+            if sha256_file(state.folder / name) != facts["sha256"]:
+                problems.append(f"{state.folder / name} has changed since it was written")
     return problems
-
-
-def _state_problems(state: SavedState) -> Iterator[str]:
-    files = (read_json(state.folder / COMPLETE_NAME) or {}).get("files", {})
-    for name, facts in files.items():
-        if sha256_file(state.folder / name) != facts["sha256"]:
-            yield f"{state.folder / name} has changed since it was written"

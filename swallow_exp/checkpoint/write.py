@@ -33,6 +33,8 @@ from swallow_exp.artefact.errors import RequestError, SwallowError
 from swallow_exp.artefact.files import remove_folder, sha256_file, user_disk
 from swallow_exp.checkpoint.state import PLAN_NAME, REST_NAME, FailedElsewhere, SavedState, SaveFailed, partial_of, seal_state
 
+MEANWHILE_SECONDS = 5.0
+
 Files = dict[str, dict[str, Any]]
 Ending = tuple[int, str | None, float]  # bytes, digest of the export, seconds beside training
 Publish = Callable[[SavedState], str | None]
@@ -114,7 +116,7 @@ class StateWriter:
             return None
         return self._collect(flight)
 
-    def wait(self, *, meanwhile: Callable[[], None] = lambda: None, every_seconds: float = 5.0) -> WrittenState | None:
+    def wait(self, *, meanwhile: Callable[[], None] = lambda: None) -> WrittenState | None:
         """Like poll, but waits for the save in flight; `meanwhile` is called every so often."""
         flight = self._flight
         if flight is None:
@@ -122,7 +124,7 @@ class StateWriter:
         started = time.monotonic()
         while not flight.ended.done():
             try:
-                flight.ended.exception(timeout=every_seconds)
+                flight.ended.exception(timeout=MEANWHILE_SECONDS)
             except TimeoutError:
                 meanwhile()
         flight.stall_seconds += time.monotonic() - started
@@ -158,7 +160,13 @@ class _Job:
 
     def carry_out(self, write: Callable[[], Any]) -> tuple[int, str | None]:
         """Bytes of the state and the digest `publish` gave. Raises SaveFailed on every process when it failed on one."""
-        files, failure = self._try(lambda: self._written(write))
+
+        def written() -> Files:
+            write()
+            mine = sorted(partial_of(self.state.folder).glob(f"__{self._rank}_*"))
+            return {file.name: _facts(file) for file in mine}
+
+        files, failure = self._try(written)
         parts = self._gather((files, failure))
         failures = [failure for _, failure in parts if failure is not None]
         result: tuple[int, str | None] | None = None
@@ -192,12 +200,6 @@ class _Job:
             return act(), None
         except (Exception, CheckpointException) as error:
             return None, _explain(error, self.state)
-
-    def _written(self, write: Callable[[], Any]) -> Files:
-        """Write, then look at this process's files."""
-        write()
-        partial = partial_of(self.state.folder)
-        return {file.name: _facts(file) for file in sorted(partial.glob(f"__{self._rank}_*"))}
 
     def _finish(self, parts: list[Files]) -> tuple[int, str | None]:
         partial = partial_of(self.state.folder)

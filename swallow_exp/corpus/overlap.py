@@ -56,8 +56,6 @@ def find_in_training_text(corpus: Artefact, wanted: NgramQuery, *, state: Path, 
 
 
 def _texts(corpus: Artefact) -> Iterator[Texts]:
-    if not corpus.counts["train"]["documents"]:
-        return iter(())
     read = read_pairs if corpus.counts["kind"] == "pairs" else read_documents
     return (document.texts for document in read(corpus, "train"))
 

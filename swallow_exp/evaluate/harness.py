@@ -130,7 +130,8 @@ def evaluate_task(model: Any, task: Task) -> TaskResult:
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model.begin(bos=task.bos)
-    prompts = task.prompts_for(_ruler(model, task))
+    budget = model.answer_tokens(_most_tokens(task)) if task.output_type == GENERATE else 0
+    prompts = task.prompts_for(Ruler(model.encoder.encode, model.encoder.decode, model.max_length, budget, prefix=int(task.bos)))
     adapted = _adapt(task, prompts, model.encoder.pieces)
     results = lm_eval.evaluate(model, {"tasks": {task.folder: adapted}, "groups": {}}, bootstrap_iters=0, log_samples=True)
     samples = sorted(results["samples"][task.folder], key=lambda sample: sample["doc_id"])
@@ -171,11 +172,6 @@ def gold_loglikelihoods(model: Any, task: Task, prompts: Sequence[str]) -> list[
     for index, (total, _) in zip(asked, model.loglikelihood([request(i, task.all_items[i]) for i in asked]), strict=True):
         totals[index] = float(total)
     return totals
-
-
-def _ruler(model: Any, task: Task) -> Ruler:
-    budget = model.answer_tokens(_most_tokens(task)) if task.output_type == GENERATE else 0
-    return Ruler(model.encoder.encode, model.encoder.decode, model.max_length, budget, prefix=int(task.bos))
 
 
 def _most_tokens(task: Task) -> int:
@@ -235,7 +231,11 @@ def _config(task: Task, prompts: Sequence[str], encode: Callable[[str], Sequence
         "doc_to_target": target_of,
         "process_results": statistics_of,
         "metric_list": [
-            {"metric": metric_key(metric), "aggregation": _aggregation(metric.aggregate), "higher_is_better": metric.higher_is_better}
+            {
+                "metric": metric_key(metric),
+                "aggregation": lambda statistics, kind=metric.aggregate: score_of_items(np.array(statistics, dtype=np.float64), kind),
+                "higher_is_better": metric.higher_is_better,
+            }
             for metric in task.metrics
         ],
         "metadata": {"version": task.version},
@@ -252,10 +252,6 @@ def _config(task: Task, prompts: Sequence[str], encode: Callable[[str], Sequence
             "do_sample": False,
         }
     return config
-
-
-def _aggregation(aggregate: str) -> Callable[[Sequence[tuple[float, ...]]], float]:
-    return lambda statistics: score_of_items(np.array(statistics, dtype=np.float64), aggregate)
 
 
 def _output(task: Task, responses: Sequence[Any], encode: Callable[[str], Sequence[str]]) -> Output:

@@ -77,8 +77,14 @@ def evaluate_model(
 
 
 def _carry_out(out: Path, plans: Sequence[Plan], load: Loader | None) -> Summary:
-    _check_backends(plans, load)
-    _set_threads(plans)
+    import torch
+
+    if any(plan.suite.backend == VLLM for plan in plans):
+        check_vllm()
+        if load is not None:
+            raise RequestError("suite.backend=vllm with several processes", expected="one process", remedy="leave out --processes")
+    if threads := [plan.threads for plan in plans if plan.threads is not None]:
+        torch.set_num_threads(max(threads))
     places = [(plan, place) for plan in plans for place in plan.places()]
     with progress_bar("evaluate", sum(len(plan.tasks) for plan, _ in places), unit="tasks") as advance:
         work = _Work(index_results(out), advance, load or load_checkpoint)
@@ -94,22 +100,6 @@ def _carry_out(out: Path, plans: Sequence[Plan], load: Loader | None) -> Summary
         with _noting_failures(f"{plan.run.run_id}, overlap with its training text", work.summary), user_disk(plan.run.folder):
             overlap.measure(plan)
     return work.summary
-
-
-def _check_backends(plans: Sequence[Plan], load: Loader | None) -> None:
-    if all(plan.suite.backend != VLLM for plan in plans):
-        return
-    check_vllm()
-    if load is not None:
-        raise RequestError("suite.backend=vllm with several processes", expected="one process", remedy="leave out --processes")
-
-
-def _set_threads(plans: Sequence[Plan]) -> None:
-    import torch
-
-    threads = [plan.threads for plan in plans if plan.threads is not None]
-    if threads:
-        torch.set_num_threads(max(threads))
 
 
 @dataclass

@@ -231,6 +231,16 @@ class Task:
     @cached_property
     def prompt_digest(self) -> str:
         """Hex sha256 of everything that is asked and how it is scored; results compare only at equal digests."""
+        told_only_when_used: dict[str, Any] = {
+            "max_new_characters": self.max_new_characters,
+            "empty_allowed": self.empty_allowed or None,
+            "profile": None if self.profile == BOTH else self.profile,
+            "bos": None if self.bos else False,
+            "fit": None if self.fit is None else [self.fit.name, self.fit.version],
+            "labels": self.labels or None,
+            "fraction": self.fraction,
+            "gold_likelihood": self.gold_likelihood or None,
+        }
         settings = {
             "name": self.name,
             "version": self.version,
@@ -241,30 +251,10 @@ class Task:
             "max_new_bytes": self.max_new_bytes,
             "max_new_tokens": self.max_new_tokens,
             "metrics": [[m.name, m.profile, m.aggregate, m.higher_is_better] for m in self.metrics],
-            **self._later_settings(),
+            **{name: value for name, value in told_only_when_used.items() if value is not None},
         }
-        asked = [
-            [i.item_id, i.cluster, prompt, i.target, i.choices, *_later_facts(i)]
-            for i, prompt in zip(self.all_items, self.prompts, strict=True)
-        ]
+        asked = []
+        for item, prompt in zip(self.all_items, self.prompts, strict=True):
+            more = {name: getattr(item, name) for name in ("answers", "scored", "extra") if getattr(item, name)}
+            asked.append([item.item_id, item.cluster, prompt, item.target, item.choices, *([more] if more else [])])
         return digest_of({"settings": settings, "items": asked})
-
-    def _later_settings(self) -> dict[str, Any]:
-        """Settings that came after the first results: part of the digest only where they say something."""
-        later: dict[str, Any] = {
-            "max_new_characters": self.max_new_characters,
-            "empty_allowed": self.empty_allowed or None,
-            "profile": None if self.profile == BOTH else self.profile,
-            "bos": None if self.bos else False,
-            "fit": None if self.fit is None else [self.fit.name, self.fit.version],
-            "labels": self.labels or None,
-            "fraction": self.fraction,
-            "gold_likelihood": self.gold_likelihood or None,
-        }
-        return {name: value for name, value in later.items() if value is not None}
-
-
-def _later_facts(item: Item) -> list[Any]:
-    later = {"answers": item.answers, "scored": item.scored, "extra": item.extra}
-    said = {name: value for name, value in later.items() if value}
-    return [said] if said else []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,13 +141,7 @@ def weights_digest(folder: Path) -> str:
 
 def count_parameters(folder: Path) -> int:
     """Numbers stored in the folder's weights."""
-    total = 0
-    for tensor in stored_tensors(folder).values():
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        total += count
-    return total
+    return sum(math.prod(tensor.shape) for tensor in stored_tensors(folder).values())
 
 
 def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:

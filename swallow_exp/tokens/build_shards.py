@@ -33,7 +33,8 @@ from swallow_exp.tokens.blocks import Block, encoded_blocks
 from swallow_exp.tokens.encoder import check_encoder, check_same_ids, make_encode
 from swallow_exp.tokens.parts import PartsWriter
 from swallow_exp.tokens.shard import shuffled_order, token_dtype, write_meta, write_shuffled
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, load_tokenizer, model_path, tokenizer_digest
+from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID
+from swallow_exp.vocabulary.tokenizer import load_tokenizer, model_path, tokenizer_digest
 
 SHORT_FORMATS = {"next_token_prediction": "ntp", "translation_instruction": "ti"}
 

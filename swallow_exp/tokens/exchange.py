@@ -43,8 +43,8 @@ from swallow_exp.tokens.shard import (
     write_meta,
     write_shuffled,
 )
-from swallow_exp.vocabulary.model_file import BYTE, CONTROL, UNKNOWN, WORD_MARK, model_digest, read_model
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, model_path
+from swallow_exp.vocabulary.model_file import BOS_ID, BYTE, CONTROL, EOS_ID, UNKNOWN, WORD_MARK, model_digest, read_model
+from swallow_exp.vocabulary.tokenizer import model_path
 
 FORMATS = ("megatron", "datatrove")
 STRETCH = 1 << 22  # tokens in memory at once

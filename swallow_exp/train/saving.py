@@ -220,15 +220,13 @@ class Saver(lightning.Callback):  # type: ignore[misc]
     def _await(self, trainer: Any) -> None:
         """Wait for the save in flight; the run goes on saying that it is alive."""
         assert self._writer is not None
-        if trainer.is_global_zero:
-            self._note(trainer, self._writer.wait(meanwhile=lambda: self._still_saving(trainer.global_step)))
-        else:
-            self._note(trainer, self._writer.wait())
 
-    def _still_saving(self, step: int) -> None:
-        self._reporter.beat(step)
-        if is_interactive():
-            say(f"{self._facts.run.run_id}: waiting for a checkpoint to be written")
+        def meanwhile() -> None:
+            self._reporter.beat(trainer.global_step)
+            if is_interactive():
+                say(f"{self._facts.run.run_id}: waiting for a checkpoint to be written")
+
+        self._note(trainer, self._writer.wait(meanwhile=meanwhile) if trainer.is_global_zero else self._writer.wait())
 
     def _publish(self, state: SavedState) -> str | None:
         """What the first process does with a complete state, in the writer's thread."""

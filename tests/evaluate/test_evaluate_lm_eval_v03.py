@@ -13,16 +13,16 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.evaluate.harness import evaluate_task
 from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
-from swallow_exp.evaluate.shots import chosen_shots
+from swallow_exp.evaluate.shots import chosen_shots, running_shots
 from swallow_exp.evaluate.task import CHOICE, Item, Output, Ruler, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, enough, spread_shots
 
 POOL = [Item(f"p{n}", f"c{n // 2}", f"question {n}", f"answer {n}") for n in range(40)]
 ASKED = [Item(f"a{n}", f"a{n}", f"asked {n}", f"answer {n}") for n in range(7)]
 
 
 def test_one_generator_shuffles_and_then_draws() -> None:
-    shots = continued_shots(ASKED, POOL)
+    shots = running_shots(ASKED, POOL, 8)
     generator = random.Random(42)
     documents = list(ASKED)
     generator.shuffle(documents)
@@ -36,7 +36,7 @@ PINNED = ["p5", "p35", "p18", "p23", "p12", "p4", "p2", "p14"]
 
 
 def test_drawn_from_the_questions_themselves_without_the_question() -> None:
-    shots = continued_shots(POOL, POOL, pool_is_asked=True)
+    shots = running_shots(POOL, POOL, 8, pool_is_asked=True)
     generator = random.Random(42)
     documents = list(POOL)
     generator.shuffle(documents)
@@ -50,7 +50,7 @@ def test_drawn_from_the_questions_themselves_without_the_question() -> None:
 
 def test_copies_of_a_question_are_not_among_its_examples() -> None:
     copies = [replace(item, item_id=f"q{n}", prompt=f"question {n % 5}", target="x") for n, item in enumerate(POOL[:20])]
-    shots = continued_shots(copies, copies, pool_is_asked=True)
+    shots = running_shots(copies, copies, 8, pool_is_asked=True)
     for item in copies:
         assert len(shots(item)) == 8 and item.prompt not in {shot.prompt for shot in shots(item)}
         assert len({shot.item_id for shot in shots(item)}) == 8

@@ -109,7 +109,7 @@ class CheckpointLM(LM):  # type: ignore[misc]
             contexts = [self._fitting_context(str(requests[row].args[0]), budget) for row in rows]
             for row, ids in zip(rows, self.engine.generate(contexts, until=until, budget=budget), strict=True):
                 text = self.encoder.decode(ids)
-                answers[row] = _before_first(text, until)
+                answers[row] = min((text.split(stop, maxsplit=1)[0] for stop in until), key=len, default=text)
                 self.written[str(requests[row].args[0])] = UncutLength(len(ids), len(text))
                 if len(ids) == budget.max_new_tokens and answers[row] == text:
                     self.exhausted.add(str(requests[row].args[0]))
@@ -127,7 +127,3 @@ class CheckpointLM(LM):  # type: ignore[misc]
             prefix = [self.encoder.bos_id] if self.bos else []
             context = [*prefix, *context[len(context) - room + len(prefix) :]]
         return context
-
-
-def _before_first(text: str, until: Sequence[str]) -> str:
-    return min((text.split(stop, maxsplit=1)[0] for stop in until), key=len, default=text)

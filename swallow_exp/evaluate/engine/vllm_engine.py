@@ -11,7 +11,6 @@ Reads  a Hugging Face folder. Writes nothing. Needs a GPU and the package vllm (
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,11 +84,6 @@ class VllmEngine:
             for row, output in zip(empty, answers, strict=True):
                 found[row] = list(output.outputs[0].token_ids)
         return [cut_answer(ids, self._encoder, until=until, budget=budget) for ids in found]
-
-    def close(self) -> None:
-        """Free the GPU."""
-        self._model = None
-        gc.collect()
 
     def _ask(self, prompts: Sequence[Sequence[int]], parameters: Any) -> list[Any]:
         given = [{"prompt_token_ids": list(ids)} for ids in prompts]

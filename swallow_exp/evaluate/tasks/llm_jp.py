@@ -13,7 +13,7 @@ Source  llm-jp-eval v1.0.0 (template of its evaluation script); paper Table 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def dataset_tasks(
     name: str,
     data: DataFolder,
     *,
-    read: Callable[[Path], Sequence[Item]],
+    read: Callable[[Path], Iterable[Item]],
     test: DataFile,
     train: DataFile,
     published: Sequence[str],
@@ -108,6 +108,6 @@ def dataset_tasks(
         published, doubt: as `chosen_examples` takes them.
         more: as `generated_tasks` takes it.
     """
-    items = read(data.path(test))
-    shots, remark = chosen_examples(data, name, train=lambda: read(data.path(train)), published=published, doubt=doubt)
+    items = tuple(read(data.path(test)))
+    shots, remark = chosen_examples(data, name, train=lambda: tuple(read(data.path(train))), published=published, doubt=doubt)
     return generated_tasks(name, items=lambda: items, shots=fixed_shots(shots, NUM_SHOTS), remarks=(remark,), **more)

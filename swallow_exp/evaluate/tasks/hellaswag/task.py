@@ -16,7 +16,7 @@ from swallow_exp.corpus.readers import list_of, malformed, read_jsonl, text_of, 
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, enough
+from swallow_exp.evaluate.tasks.lm_eval_v03 import dataset_tasks
 
 VERSION = "1"
 
@@ -37,15 +37,15 @@ _BRACKETS = re.compile(r"\[.*?\]")
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    validation, train = data.path(VALIDATION), data.path(TRAIN)
-    pool = enough(read_items(train), train)
-    return both_profiles(
+    return dataset_tasks(
         "hellaswag",
+        data,
+        read=read_items,
+        test=VALIDATION,
+        train=TRAIN,
         version=VERSION,
         family="choice",
         output_type=CHOICE,
-        items=read_items(validation),
-        pool=pool,
         paper_metrics=(ACCURACY,),
         fair_metrics=(ACCURACY, ACCURACY_NORM),
     )

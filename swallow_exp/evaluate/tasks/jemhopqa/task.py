@@ -7,7 +7,6 @@ Source  paper Table 2, appendix G
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_json, text_of
@@ -60,11 +59,11 @@ def read_items(path: Path) -> tuple[Item, ...]:
     rows = read_json(path)
     if not isinstance(rows, list):
         raise malformed(str(path), f"a JSON {type(rows).__name__}", expected="a JSON list of questions")
-    return tuple(_item(row, f"{path}, question {number}") for number, row in enumerate(rows, start=1))
-
-
-def _item(row: Any, place: str) -> Item:
-    answer, item_id = text_of(row, "answer", place=place), text_of(row, "qid", place=place)
-    if not answer:
-        raise malformed(place, "an empty answer", expected="a text")
-    return Item(item_id, item_id, llm_jp_prompt(f"質問：{text_of(row, 'question', place=place)}"), answer)
+    items = []
+    for number, row in enumerate(rows, start=1):
+        place = f"{path}, question {number}"
+        answer, item_id = text_of(row, "answer", place=place), text_of(row, "qid", place=place)
+        if not answer:
+            raise malformed(place, "an empty answer", expected="a text")
+        items.append(Item(item_id, item_id, llm_jp_prompt(f"質問：{text_of(row, 'question', place=place)}"), answer))
+    return tuple(items)

@@ -6,7 +6,7 @@ Source  paper Table 2, appendix G
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
@@ -54,12 +54,8 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     )
 
 
-def read_items(path: Path) -> Sequence[Item]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file in SQuAD's format, in its order; questions of one paragraph share a cluster."""
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     articles = list_of(read_json(path), "data", place=str(path))
     for number, article in enumerate(articles):
         where = f"{path}, data[{number}]"

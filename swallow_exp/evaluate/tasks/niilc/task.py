@@ -59,12 +59,8 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     )
 
 
-def read_items(path: Path) -> tuple[Item, ...]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file that has an answer, in its order."""
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     for number, question in enumerate(read_xml(path).iter("question"), start=1):
         place = f"{path}, question {number}"
         item_id, text = question.get("id"), _text(question.find("text"))

@@ -15,7 +15,7 @@ from swallow_exp.corpus.readers import list_of, malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, enough
+from swallow_exp.evaluate.tasks.lm_eval_v03 import dataset_tasks
 
 VERSION = "1"
 
@@ -32,15 +32,15 @@ TEST, TRAIN = _file("test.jsonl"), _file("train.jsonl")
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    test, train = data.path(TEST), data.path(TRAIN)
-    pool = enough(read_items(train), train)
-    return both_profiles(
+    return dataset_tasks(
         "openbookqa",
+        data,
+        read=read_items,
+        test=TEST,
+        train=TRAIN,
         version=VERSION,
         family="question",
         output_type=CHOICE,
-        items=read_items(test),
-        pool=pool,
         paper_metrics=(ACCURACY,),
         fair_metrics=(ACCURACY, ACCURACY_NORM),
     )

@@ -42,13 +42,13 @@ DEV, TRAIN = (DataFile("squad2", name, f"{_SOURCE}{name}", "v2.0", "CC BY-SA 4.0
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
     dev, train = data.path(DEV), data.path(TRAIN)
-    pool = enough(read_items(train), train)
+    pool = enough(list(read_items(train)), train)
     found = both_profiles(
         "squad2",
         version=VERSION,
         family="reading",
         output_type=GENERATE,
-        items=read_items(dev),
+        items=list(read_items(dev)),
         pool=pool,
         fair_shots=balanced_shots(pool, train),
         paper_metrics=SQUAD_PAPER[0],
@@ -82,12 +82,8 @@ def _with_parts(task: Task, metrics: tuple[tuple[Metric, ...], ...], suite: Suit
     return replace(task, metrics=(*everything, *(answered if True in asked else ()), *(without if False in asked else ())))
 
 
-def read_items(path: Path) -> Sequence[Item]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file, in its order; questions of one paragraph share a cluster."""
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     for number, article in enumerate(list_of(read_json(path), "data", place=str(path))):
         where = f"{path}, data[{number}]"
         title = text_of(article, "title", place=where)

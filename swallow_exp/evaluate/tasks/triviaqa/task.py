@@ -7,7 +7,7 @@ Source  paper Table 3, appendix G
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ VALIDATION, TRAIN = _file("validation"), _file("train")
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
     validation, train = data.path(VALIDATION), data.path(TRAIN)
-    pool = enough(read_items(train, aliases=False), train)
+    pool = enough(list(read_items(train, aliases=False)), train)
     return both_profiles(
         "triviaqa",
         version=VERSION,
         family="question",
         output_type=GENERATE,
-        items=read_items(validation),
+        items=list(read_items(validation)),
         pool=pool,
         paper_metrics=(TRIVIA_EXACT_PAPER,),
         fair_metrics=(TRIVIA_EXACT_FAIR, TRIVIA_F1),
@@ -53,12 +53,8 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     )
 
 
-def read_items(path: Path, *, aliases: bool = True) -> Sequence[Item]:
+def read_items(path: Path, *, aliases: bool = True) -> Iterator[Item]:
     """Every question of a file, in its order; a question that comes twice shares its cluster. Without `aliases`: for examples alone."""
-    return tuple(_items(path, aliases=aliases))
-
-
-def _items(path: Path, *, aliases: bool) -> Iterator[Item]:
     columns = ["question_id", "question", "answer.value", *(["answer.aliases"] if aliases else [])]
     seen: Counter[str] = Counter()
     for place, row in read_parquet(path, columns):

@@ -17,9 +17,9 @@ from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_lines
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics.translation import BLEU_EN_JA_FAIR, BLEU_EN_JA_PAPER, BLEU_JA_EN_FAIR, BLEU_JA_EN_PAPER, require_nagisa
-from swallow_exp.evaluate.shots import Shots, drawn_shots
+from swallow_exp.evaluate.shots import Shots, drawn_shots, running_shots
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
+from swallow_exp.evaluate.tasks.jp_harness import generated_tasks
 
 VERSION = "1"
 NUM_SHOTS = 4
@@ -66,7 +66,7 @@ class Direction:
     @cached_property
     def paper_shots(self) -> Shots:
         """Drawn from the whole test set, as the fork's generator does."""
-        return fork_shots(self.items, self.items, NUM_SHOTS, from_test=True)
+        return running_shots(self.items, self.items, NUM_SHOTS, pool_is_asked=True)
 
     @cached_property
     def fair_shots(self) -> Shots:
