@@ -43,7 +43,7 @@ class Asked:
         return self.run.evaluation(self.trained_tokens, self.task.folder)
 
     @property
-    def lease(self) -> Path:
+    def lock(self) -> Path:
         """Lock of the evaluator that works on it."""
         return self.run.evaluation_lease(self.trained_tokens, self.task.folder)
 

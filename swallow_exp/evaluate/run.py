@@ -1,7 +1,7 @@
-"""Evaluate everything that has no result yet; each task at each checkpoint is one unit that one evaluator holds a lease on.
+"""Evaluate everything that has no result yet; each task at each checkpoint is one unit that one evaluator holds the lock of.
 
 (1) plan     runs, or a model                      -> tasks x checkpoints (planner.py)
-(2) lease    a lock for the unit; what another evaluator holds is left for the end, and asked then if it died
+(2) lock     of the unit; what another evaluator holds is left for the end, and asked then if it died
 (3) reuse    the same weights asked the same way   -> copied from any run or model of <out>
 (4) ask      load each export once, its open tasks -> result.json, items.parquet
 (5) say      one `evaluation` row a metric         -> events.jsonl; rows lost to a kill are added later
@@ -133,8 +133,8 @@ class _Work:
         return left
 
     def _settle(self, one: Asked, export: Path, settings: Settings, device: str | None) -> None:
-        """Get the result of one unit whose lease is held: by another evaluator meanwhile, from elsewhere, or by asking."""
-        source, told = self.index.get(one.key), TaskProgress(self.advance, 2 if one.task.asks_twice else 1)
+        """Get the result of one unit whose lock is held: by another evaluator meanwhile, from elsewhere, or by asking."""
+        source, progress = self.index.get(one.key), TaskProgress(self.advance, 2 if one.task.asks_twice else 1)
         if is_done(one):
             append_evaluation_rows([one])
             self._count_done([one])
@@ -143,7 +143,7 @@ class _Work:
             self.summary.reused += 1
         else:
             model = self._model(export, settings, device)
-            model.watch(told.question)
+            model.watch(progress.add)
             started = time.monotonic()
             outcome = evaluate_task(model, one.task)
             write_outcome(one, outcome, time.monotonic() - started)
@@ -151,7 +151,7 @@ class _Work:
             self.summary.evaluated += 1
         self._counted.add(one.folder)
         append_evaluation_rows([one])
-        told.rest()
+        progress.finish()
 
     def _model(self, export: Path, settings: Settings, device: str | None) -> Any:
         if self._loaded is None or self._loaded[0] != export:
@@ -168,27 +168,27 @@ class _Work:
 
 @dataclass
 class TaskProgress:
-    """How much of one task the bar has been told; a task asks one question, or two."""
+    """The share of one task that the bar shows. A task asks one question, or two."""
 
     advance: Callable[[float], None]
     questions: int
-    told: float = 0.0
+    shown: float = 0.0
 
-    def question(self, share: float) -> None:
-        """A share of a question more."""
-        part = min(share / self.questions, 1.0 - self.told)
-        self.told += part
+    def add(self, share: float) -> None:
+        """Advance by a share of one question."""
+        part = min(share / self.questions, 1.0 - self.shown)
+        self.shown += part
         self.advance(part)
 
-    def rest(self) -> None:
-        """The task is done."""
-        self.advance(1.0 - self.told)
+    def finish(self) -> None:
+        """Advance to the end of the task."""
+        self.advance(1.0 - self.shown)
 
 
 @contextmanager
 def _task_lock(one: Asked, *, wait: bool) -> Iterator[bool]:
     """Hold the unit; False when another evaluator does (with `wait`: once it has let go, finished or dead)."""
-    lock = FileLock(str(make_folder(one.lease.parent) / one.lease.name))
+    lock = FileLock(str(make_folder(one.lock.parent) / one.lock.name))
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:

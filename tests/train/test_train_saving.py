@@ -250,9 +250,13 @@ def process_group() -> Iterator[None]:
     torch.distributed.destroy_process_group()
 
 
-def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(tmp_path: Path, process_group: None) -> None:
+def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(
+    tmp_path: Path, process_group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swallow_exp.checkpoint import write
     from swallow_exp.checkpoint.write import Snapshot, StateWriter
 
+    monkeypatch.setattr(write, "MEANWHILE_SECONDS", 0.05)
     run = RunPaths.of(tmp_path, "run")
     weights = torch.arange(100_000.0)
     writer = StateWriter(background=True, timeout_seconds=30.0)
@@ -270,7 +274,7 @@ def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(tmp_path: Pa
         with pytest.raises(AssertionError, match="one save at a time"):
             writer.begin(Snapshot({}, {}), SavedState(run.checkpoint_state(9), 9, 9, "i"), slow)
         beats: list[int] = []
-        written = writer.wait(meanwhile=lambda: beats.append(step), every_seconds=0.05)  # noqa: B023
+        written = writer.wait(meanwhile=lambda: beats.append(step))  # noqa: B023
         assert written is not None and written.digest == f"digest of step {step}" and beats
         assert written.background_seconds >= 0.3 and written.stall_seconds < written.background_seconds + 0.3
         assert writer.poll() is None and writer.wait() is None

@@ -13,14 +13,14 @@ Source  llm-jp-eval v1.0.0 (template of its evaluation script); paper Table 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.metrics.strings import first_line, paper_answer
-from swallow_exp.evaluate.shots import Shots, fixed_shots
+from swallow_exp.evaluate.shots import fixed_shots
 from swallow_exp.evaluate.task import Item, Task
 from swallow_exp.evaluate.tasks.profiles import two_profiles
 
@@ -74,18 +74,19 @@ def chosen_examples(
     return tuple(pool[:NUM_SHOTS]), f"shots: the first {NUM_SHOTS} of the train split, not the published ones"
 
 
-def generated_tasks(name: str, *, instruction: str, shots: Shots, paper_tokens: int, fair_characters: int, **more: Any) -> list[Task]:
-    """Both profiles of a task whose answers are generated; `more` as `two_profiles` takes it."""
+def generated_tasks(
+    name: str, *, instruction: str, paper_tokens: int, fair_characters: int, fair: Mapping[str, Any] | None = None, **more: Any
+) -> list[Task]:
+    """Both profiles of a task whose answers are generated; `fair` and `more` as `two_profiles` takes them."""
     return two_profiles(
         name,
         num_fewshot=NUM_SHOTS,
-        shots=shots,
         description=llm_jp_description(instruction),
         separator="",
         until=(),
         max_new_tokens=paper_tokens,
         normalise=paper_answer,
-        fair={"until": ("\n",), "max_new_characters": fair_characters, "normalise": first_line},
+        fair={"until": ("\n",), "max_new_characters": fair_characters, "normalise": first_line, **(fair or {})},
         **more,
     )
 

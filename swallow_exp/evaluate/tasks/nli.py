@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
@@ -120,26 +121,22 @@ def inference_tasks(
     fair_remarks = (source, *([f"{leaked} of them were also asked: replaced from the train split"] if leaked else []))
     tasks: list[Task] = []
     for name, shown in ((spec.name, official), (f"{spec.name}_ja", japanese)):
-        paper, fair = _generated(spec, name, shown, asked, shots)
-        fair = replace(fair, shots=fixed_shots(_written(own, shown), NUM_SHOTS))
-        tasks += [replace(paper, remarks=paper_remarks), replace(fair, remarks=fair_remarks)]
+        tasks += generated_tasks(
+            name,
+            version=spec.version,
+            family=FAMILY,
+            instruction=spec.instruction(shown),
+            items=partial(_written, asked, shown),
+            shots=fixed_shots(_written(shots, shown), NUM_SHOTS),
+            paper_metrics=(EXACT_MATCH_PAPER, BALANCED_ACCURACY_PAPER),
+            fair_metrics=(EXACT_MATCH_FAIR, BALANCED_ACCURACY_FAIR),
+            paper_tokens=spec.paper_tokens,
+            fair_characters=FAIR_CHARACTERS,
+            labels=tuple(shown.values()),
+            remarks=paper_remarks,
+            fair={"shots": fixed_shots(_written(own, shown), NUM_SHOTS), "remarks": fair_remarks},
+        )
     return [*tasks, replace(_choice(spec, official, asked, own), remarks=fair_remarks)]
-
-
-def _generated(spec: Inference, name: str, shown: Mapping[str, str], asked: Sequence[Item], shots: Sequence[Item]) -> list[Task]:
-    return generated_tasks(
-        name,
-        version=spec.version,
-        family=FAMILY,
-        instruction=spec.instruction(shown),
-        items=lambda: _written(asked, shown),
-        shots=fixed_shots(_written(shots, shown), NUM_SHOTS),
-        paper_metrics=(EXACT_MATCH_PAPER, BALANCED_ACCURACY_PAPER),
-        fair_metrics=(EXACT_MATCH_FAIR, BALANCED_ACCURACY_FAIR),
-        paper_tokens=spec.paper_tokens,
-        fair_characters=FAIR_CHARACTERS,
-        labels=tuple(shown.values()),
-    )
 
 
 def _choice(spec: Inference, shown: Mapping[str, str], asked: Sequence[Item], shots: Sequence[Item]) -> Task:
