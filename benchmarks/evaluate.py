@@ -34,8 +34,8 @@ def make_tokenizer(folder: Path) -> None:
     import sentencepiece
 
     from swallow_exp.corpus.miniature import documents, pairs
-    from swallow_exp.vocabulary.export import write_twin
     from swallow_exp.vocabulary.model_file import parse_model
+    from swallow_exp.vocabulary.twin import write_twin
 
     text = folder / "text.txt"
     lines = [d.text for language in ("en", "ja") for d in documents(language, 3_000)] + [f"{pair.en} {pair.ja}" for pair in pairs(500)]

@@ -3,7 +3,7 @@
     python benchmarks/import_weights.py FOLDER [--layers 32] [--processes 2] [--precision bf16-master]
 
 (1) make    random bfloat16 weights of Llama 2 7B's shape in files of about 1 GB (kept in FOLDER, made once)
-(2) load    model.load.load_model in every process, under FSDP2
+(2) load    model.load_model.load_model in every process, under FSDP2
 (3) report  peak anonymous memory (RssAnon, sampled) above what the process had before, beside the size of its shard
 
 Anonymous memory is what a process owns; pages of the mapped files are the system's, shared and given back when memory is short.
@@ -97,7 +97,7 @@ def load_one(folder: Path, rank: int, processes: int, store: str, precision: str
     import torch
     from torch.distributed.device_mesh import init_device_mesh
 
-    from swallow_exp.model.load import load_model
+    from swallow_exp.model.load_model import load_model
 
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", store=torch.distributed.FileStore(store, processes), rank=rank, world_size=processes)

@@ -25,7 +25,7 @@ from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, MixtureConfig, SourceConfig, compose_config
 from swallow_exp.config.checks import check_config
-from swallow_exp.mixture.plan import PLAN_NAME, build_plan, planned_sources
+from swallow_exp.mixture.build_plan import PLAN_NAME, build_plan, planned_sources
 from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.tokens.shard import LOSS_NAME, OFFSETS_NAME, TOKENS_NAME, open_shard, write_meta
 

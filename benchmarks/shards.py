@@ -29,7 +29,7 @@ from typing import Any
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import SourceConfig, VocabularyConfig
-from swallow_exp.corpus.build import build_corpus, read_documents
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents
 
 BATCH = 1 << 19  # characters handed to a library at once, as our own builder does
 DATATROVE_SHARE = 10
@@ -88,7 +88,7 @@ def bare(library: str, vocabulary: Artefact, corpus: Artefact, *, processes: int
 
 def _ours_worker(encoder: str, vocabulary: Artefact, corpus: Artefact, processes: int, threads: int, queue: Any) -> None:
     from swallow_exp.tokens import blocks
-    from swallow_exp.tokens.build import build_tokens
+    from swallow_exp.tokens.build_shards import build_tokens
 
     blocks.MAX_THREADS = threads
     with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +222,7 @@ def text_corpus(paths: Sequence[Path], *, megabytes: float, out: Path) -> Artefa
 
 def text_vocabulary(tokenizer: Path | None, corpus: Artefact, *, out: Path) -> Artefact:
     """The given tokenizer as it is, or a small one of the corpus."""
-    from swallow_exp.vocabulary.build import build_vocabulary
+    from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
     scratch = VocabularyConfig(name="scratch", method="scratch", vocab_size=2_000, language="ja")
     config = scratch if tokenizer is None else VocabularyConfig(name="given", method="base")

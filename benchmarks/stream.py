@@ -36,7 +36,7 @@ import numpy as np
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import MixtureConfig, SourceConfig, compose_config
-from swallow_exp.mixture.plan import build_plan
+from swallow_exp.mixture.build_plan import build_plan
 from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.tokens.shard import LOSS_NAME, OFFSETS_NAME, TOKENS_NAME, open_shard, write_meta
 

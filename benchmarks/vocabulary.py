@@ -30,8 +30,8 @@ from typing import Any
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import SourceConfig, VocabularyConfig
-from swallow_exp.corpus.build import build_corpus, read_documents
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
 Measured = dict[str, float]
 
@@ -187,7 +187,7 @@ def bare_encode(library: str, vocabulary: Path, corpus: Artefact, processes: int
 def ours(encoder: str, vocabulary: Artefact, corpus: Artefact, processes: int) -> float:
     """The whole stage: corpus file in, shard out."""
     from swallow_exp.tokens import blocks
-    from swallow_exp.tokens.build import build_tokens
+    from swallow_exp.tokens.build_shards import build_tokens
 
     _load(encoder, vocabulary.folder, 1)
     if encoder == "sentencepiece":  # it has threads of its own, as the bare library beside it: no worker processes

@@ -56,7 +56,7 @@ def export_state(
     partial = partial_of(folder)
     remove_folder(partial)
     make_folder(partial)
-    with user_disk(partial), _gone_if_it_fails(partial):
+    with user_disk(partial), _removed_on_failure(partial):
         config.pop("torch_dtype", None)  # the older name of the same fact
         write_json_atomic(partial / CONFIG_NAME, {**config, "dtype": dtype_name})
         plan = _exported_shapes(state, vocabulary_size=int(config["vocab_size"]), tied=bool(config.get("tie_word_embeddings")))
@@ -71,7 +71,7 @@ def export_state(
 
 
 @contextlib.contextmanager
-def _gone_if_it_fails(partial: Path) -> Iterator[None]:
+def _removed_on_failure(partial: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:

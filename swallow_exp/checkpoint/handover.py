@@ -19,9 +19,9 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, remove_folder, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import progress_bar
-from swallow_exp.checkpoint.check import check_export
+from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints, resolve_export
-from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_header, weight_files, weights_digest
+from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, stored_tensors, weight_files, weights_digest
 
 ORIGIN_NAME = "swallow_export.json"
 DTYPES = ("float32", "bfloat16")
@@ -95,12 +95,8 @@ def _copy(source: Path, target: Path, dtype: str | None) -> None:
         write_json_atomic(target / CONFIG_NAME, {**read_json(source / CONFIG_NAME), "dtype": dtype})
         index = read_json(source / WEIGHTS_INDEX_NAME)
         if index is not None:
-            total = sum(_tensor_bytes(file) for file in weight_files(target))
+            total = sum(tensor.end - tensor.start for tensor in stored_tensors(target).values())
             write_json_atomic(target / WEIGHTS_INDEX_NAME, {**index, "metadata": {**index["metadata"], "total_size": total}})
-
-
-def _tensor_bytes(file: Path) -> int:
-    return sum(tensor.end - tensor.start for tensor in read_header(file).values())
 
 
 def _convert(source: Path, target: Path, dtype: str) -> None:

@@ -78,17 +78,15 @@ def read_state_mark(folder: Path) -> SavedState | TornState:
     mark = read_json(folder / COMPLETE_NAME)
     try:
         state = SavedState(folder, int(mark["step"]), int(mark["trained_tokens"]), str(mark["inputs_digest"]))
-        # states of the first version have no list of files: at least these two must be there
-        files: Mapping[str, Any] = mark["files"] if "files" in mark else {PLAN_NAME: {}, REST_NAME: {}}
-        wanted = {name: facts.get("bytes") for name, facts in files.items()}
+        sizes = {str(name): int(facts["bytes"]) for name, facts in mark["files"].items()}
     except (TypeError, KeyError, ValueError, AttributeError):
         return TornState(folder, f"{COMPLETE_NAME} is missing or torn")
-    for name, size in wanted.items():
+    for name, size in sizes.items():
         try:  # one look: the run may be removing an old state right now
             found = (folder / name).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return TornState(folder, f"{name} is missing")
-        if size is not None and found != size:
+        if found != size:
             return TornState(folder, f"{name} has {found:,} bytes instead of {size:,}")
     return state
 

@@ -33,6 +33,8 @@ from swallow_exp.artefact.errors import RequestError, SwallowError
 from swallow_exp.artefact.files import remove_folder, sha256_file, user_disk
 from swallow_exp.checkpoint.state import PLAN_NAME, REST_NAME, FailedElsewhere, SavedState, SaveFailed, partial_of, seal_state
 
+MEANWHILE_SECONDS = 5.0
+
 Files = dict[str, dict[str, Any]]
 Ending = tuple[int, str | None, float]  # bytes, digest of the export, seconds beside training
 Publish = Callable[[SavedState], str | None]
@@ -47,7 +49,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenState:
     """One finished save. `digest` is that of the export made from it, if one was."""
 
     state: SavedState
@@ -107,14 +109,14 @@ class StateWriter:
             ended = self._thread.submit(_timed, job, upload.result)
         self._flight = _Flight(state, ended, time.monotonic() - started)
 
-    def poll(self) -> Written | None:
+    def poll(self) -> WrittenState | None:
         """The save that has ended since the last call, if any. Raises SaveFailed when it failed."""
         flight = self._flight
         if flight is None or not flight.ended.done():
             return None
         return self._collect(flight)
 
-    def wait(self, *, meanwhile: Callable[[], None] = lambda: None, every_seconds: float = 5.0) -> Written | None:
+    def wait(self, *, meanwhile: Callable[[], None] = lambda: None) -> WrittenState | None:
         """Like poll, but waits for the save in flight; `meanwhile` is called every so often."""
         flight = self._flight
         if flight is None:
@@ -122,16 +124,16 @@ class StateWriter:
         started = time.monotonic()
         while not flight.ended.done():
             try:
-                flight.ended.exception(timeout=every_seconds)
+                flight.ended.exception(timeout=MEANWHILE_SECONDS)
             except TimeoutError:
                 meanwhile()
         flight.stall_seconds += time.monotonic() - started
         return self._collect(flight)
 
-    def _collect(self, flight: _Flight) -> Written:
+    def _collect(self, flight: _Flight) -> WrittenState:
         self._flight = None
         num_bytes, digest, seconds = flight.ended.result()
-        return Written(flight.state, num_bytes, digest, flight.stall_seconds, seconds)
+        return WrittenState(flight.state, num_bytes, digest, flight.stall_seconds, seconds)
 
     def close(self) -> None:
         """Give threads and copies back. The save in flight must have been collected."""
@@ -158,7 +160,13 @@ class _Job:
 
     def carry_out(self, write: Callable[[], Any]) -> tuple[int, str | None]:
         """Bytes of the state and the digest `publish` gave. Raises SaveFailed on every process when it failed on one."""
-        files, failure = self._try(lambda: self._written(write))
+
+        def written() -> Files:
+            write()
+            mine = sorted(partial_of(self.state.folder).glob(f"__{self._rank}_*"))
+            return {file.name: _facts(file) for file in mine}
+
+        files, failure = self._try(written)
         parts = self._gather((files, failure))
         failures = [failure for _, failure in parts if failure is not None]
         result: tuple[int, str | None] | None = None
@@ -192,12 +200,6 @@ class _Job:
             return act(), None
         except (Exception, CheckpointException) as error:
             return None, _explain(error, self.state)
-
-    def _written(self, write: Callable[[], Any]) -> Files:
-        """Write, then look at this process's files."""
-        write()
-        partial = partial_of(self.state.folder)
-        return {file.name: _facts(file) for file in sorted(partial.glob(f"__{self._rank}_*"))}
 
     def _finish(self, parts: list[Files]) -> tuple[int, str | None]:
         partial = partial_of(self.state.folder)

@@ -26,7 +26,7 @@ VOCABULARY_INITS = (
     "first_subword",
     "last_subword",
 )
-BF16_PRECISIONS = ("bf16-mixed", "bf16-master")  # model/load.py says what each means
+BF16_PRECISIONS = ("bf16-mixed", "bf16-master")  # model/load_model.py says what each means
 PRECISIONS = ("32-true", *BF16_PRECISIONS)
 ATTENTIONS = ("auto", "sdpa", "eager", "flex", "flash_attention_2")
 RECOMPUTATION = {"none": "none", "selective": "selective", "full": "full", "false": "none", "true": "full"}

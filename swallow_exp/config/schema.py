@@ -159,7 +159,7 @@ class NumericsConfig:
     """Precision, determinism and what happens when numbers go wrong; identity where it changes the numbers of a finished run."""
 
     name: str = "???"
-    precision: str = "32-true"  # 32-true | bf16-mixed | bf16-master: model/load.py says what each means
+    precision: str = "32-true"  # 32-true | bf16-mixed | bf16-master: model/load_model.py says what each means
     deterministic: bool = True
     # Updates left out because loss or gradient was not finite; one more ends the run. Any limit that lets a run finish gives it
     # the same numbers, so these are not identity, and a stopped run continues under a higher one.

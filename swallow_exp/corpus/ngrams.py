@@ -77,13 +77,13 @@ def in_pieces(text: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NgramQuery:
     """A set of n-grams to look for: sorted hashes of each kind."""
 
     hashes: dict[str, Hashes]
 
     @classmethod
-    def of(cls, grams: Mapping[str, Sequence[Hashes]]) -> Wanted:
+    def of(cls, grams: Mapping[str, Sequence[Hashes]]) -> NgramQuery:
         """All of `grams` (of each kind), each once."""
         return cls({kind: np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *hashes])) for kind, hashes in sorted(grams.items())})
 
@@ -108,7 +108,7 @@ class Wanted:
 class Finder:
     """Tells which wanted n-grams a batch of texts contains."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: NgramQuery) -> None:
         """Prepares a table that turns away 7 of 8 other n-grams, or more, without a search."""
         self._hashes = {kind: hashes for kind, hashes in wanted.hashes.items() if len(hashes)}
         self._tables = {kind: _table(hashes) for kind, hashes in self._hashes.items()}

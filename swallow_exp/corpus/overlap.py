@@ -25,8 +25,8 @@ from swallow_exp.artefact.files import write_bytes_atomic
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.progress import progress_bar
 from swallow_exp.artefact.workers import in_batches, map_batches
-from swallow_exp.corpus.build import read_documents, read_pairs
-from swallow_exp.corpus.ngrams import Finder, Indices, Marks, Wanted, in_pieces
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
+from swallow_exp.corpus.ngrams import Finder, Indices, Marks, NgramQuery, in_pieces
 
 BATCH_CHARACTERS = 1 << 19  # that go to a worker at once
 LOOK_CHARACTERS = 1 << 18  # that are looked at together: arrays of a few MiB
@@ -35,7 +35,7 @@ STATE_SECONDS = 60.0  # between two states
 Texts = tuple[str, ...]
 
 
-def find_in_training_text(corpus: Artefact, wanted: Wanted, *, state: Path, processes: int = 1) -> Marks:
+def find_in_training_text(corpus: Artefact, wanted: NgramQuery, *, state: Path, processes: int = 1) -> Marks:
     """For each kind of n-gram a mark for each wanted one: does the train split contain it? Every wanted kind is a key."""
     documents, marks = read_marks(state, corpus, wanted) or (0, wanted.unmarked())
     total = int(corpus.counts["train"]["documents"])
@@ -56,13 +56,11 @@ def find_in_training_text(corpus: Artefact, wanted: Wanted, *, state: Path, proc
 
 
 def _texts(corpus: Artefact) -> Iterator[Texts]:
-    if not corpus.counts["train"]["documents"]:
-        return iter(())
     read = read_pairs if corpus.counts["kind"] == "pairs" else read_documents
     return (document.texts for document in read(corpus, "train"))
 
 
-def _finder(wanted: Wanted) -> Callable[[Sequence[Texts]], tuple[int, dict[str, Indices]]]:
+def _finder(wanted: NgramQuery) -> Callable[[Sequence[Texts]], tuple[int, dict[str, Indices]]]:
     find = Finder(wanted)
 
     def work(batch: Sequence[Texts]) -> tuple[int, dict[str, Indices]]:
@@ -76,7 +74,7 @@ def _finder(wanted: Wanted) -> Callable[[Sequence[Texts]], tuple[int, dict[str, 
     return work
 
 
-def write_marks(path: Path, corpus: Artefact, wanted: Wanted, marks: Marks, *, documents: int) -> None:
+def write_marks(path: Path, corpus: Artefact, wanted: NgramQuery, marks: Marks, *, documents: int) -> None:
     """Write the marks, one bit each, of the first so many `documents`."""
     buffer = io.BytesIO()
     packed = {f"marks_{kind}": np.packbits(values) for kind, values in marks.items()}
@@ -85,7 +83,7 @@ def write_marks(path: Path, corpus: Artefact, wanted: Wanted, marks: Marks, *, d
     write_bytes_atomic(path, buffer.getvalue())
 
 
-def read_marks(path: Path, corpus: Artefact, wanted: Wanted) -> tuple[int, Marks] | None:
+def read_marks(path: Path, corpus: Artefact, wanted: NgramQuery) -> tuple[int, Marks] | None:
     """(documents, marks) of a file; None when it is missing or torn, or of another corpus or other n-grams."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:

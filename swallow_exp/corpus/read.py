@@ -7,12 +7,17 @@ hub       one row a document, as parquet (hub.py)
 
 Blank lines and texts of whitespace only are dropped and counted; anything else that is no text is a RequestError with file and line.
 Without `id_field` a document's id is `<label>:<line>`.
+
+Normalisation (NFKC, or none) is a choice of its own, so that its effect can be told apart. In the paper (3.2) NFKC belongs to
+vocabulary expansion.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SourceConfig
@@ -21,6 +26,15 @@ from swallow_exp.corpus.hub import HubDataset
 from swallow_exp.corpus.inputs import InputFile
 from swallow_exp.corpus.lines import Advance, Where, ignore_progress, read_lines
 from swallow_exp.corpus.records import id_of, text_of
+
+NORMALIZATIONS: dict[str, Callable[[str], str]] = {"none": str, "nfkc": partial(unicodedata.normalize, "NFKC")}
+
+
+def normaliser(name: str) -> Callable[[str], str]:
+    """The function for `none` or `nfkc`. Raises RequestError for any other name."""
+    if name not in NORMALIZATIONS:
+        raise RequestError(f"normalization={name}", expected=f"one of {', '.join(NORMALIZATIONS)}", remedy="correct it in the source file")
+    return NORMALIZATIONS[name]
 
 
 def read_documents_of(

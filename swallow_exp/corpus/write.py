@@ -1,5 +1,9 @@
 """Write the two splits of a corpus while its documents stream by, then take out of heldout what train holds as well.
 
+A document is held out when the first 64 bits of sha256(id), read as a fraction of 2**64, lie below `heldout_fraction`. So neither
+order nor the other documents matter, a larger fraction holds out all that a smaller one does, and twins with one id in two corpora
+fall on the same side.
+
 Reads/Writes  <folder>/train.jsonl.zst, <folder>/heldout.jsonl.zst
 """
 
@@ -17,10 +21,21 @@ from typing import IO
 from swallow_exp.artefact.progress import track
 from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.corpus.lines import read_lines
-from swallow_exp.corpus.split import is_heldout, split_position
 
 SPLITS = ("train", "heldout")
 COMPRESSION_LEVEL = 3
+POSITIONS = 1 << 64
+
+
+def split_position(document_id: str) -> int:
+    """Where the id falls on the line 0 .. 2**64 - 1."""
+    return int.from_bytes(hashlib.sha256(document_id.encode("utf-8")).digest()[:8], "big")
+
+
+def is_heldout(document_id: str, heldout_fraction: float) -> bool:
+    """True when the document is kept away from training."""
+    assert 0.0 <= heldout_fraction < 1.0, heldout_fraction
+    return split_position(document_id) < heldout_fraction * POSITIONS
 
 
 def split_file(folder: Path, split: str) -> Path:

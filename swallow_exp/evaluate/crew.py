@@ -2,7 +2,7 @@
 
 (1) join     RANK, WORLD_SIZE, ... of the launcher or torchrun   -> Crew
 (2) load     every process the same export, on its own device
-(3) ask      the first one sends what is asked; each computes its part of the packs (engine.py); the first one puts the parts together
+(3) ask      the first one sends what is asked, each computes its part of the packs, the first one puts the parts together
 (4) end      the first one dismisses the others; when one is lost, the rest end with a message
 
 Packs do not depend on the number of processes, so neither does any bit of the results (on equal devices). Tasks, prompts and files are
@@ -93,19 +93,22 @@ class Crew:
 
     def follow(self) -> int:
         """Do what the first process asks until it dismisses this one; returns the exit code. Raises ProcessLost."""
+        import torch
+
         engine: Any = None
         while (order := self._receive()) is not None:
             try:
                 if isinstance(order, Load):
                     engine = None  # free the last one first
-                    engine = _load(order)
+                    torch.set_num_threads(order.threads)
+                    engine = load_engine(order.export, order.settings, device=_own_device(order.settings, order.device))
                     self._answer(("done", None))
                 else:
                     self._answer(("done", _share_of(engine, order, self)))
             except Exception as error:
                 if isinstance(error, ProcessLost):
                     raise
-                self._answer(("failed", _said(error)))
+                self._answer(("failed", str(error) if isinstance(error, SwallowError) else f"{type(error).__name__}: {error}"))
         return EXIT_DONE
 
     def _together(self, order: Any, work: Callable[[], Any], *, answer: Callable[[Any], Any] = lambda found: found) -> list[Any]:
@@ -127,28 +130,28 @@ class Crew:
     def _send(self, order: Any) -> None:
         import torch
 
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.broadcast_object_list([order], src=0)
 
     def _receive(self) -> Any:
         import torch
 
         order = [None]
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.broadcast_object_list(order, src=0)
         return order[0]
 
     def _answer(self, answer: tuple[str, Any]) -> None:
         import torch
 
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.gather_object(answer, None, dst=0)
 
     def _gather(self) -> list[tuple[str, Any]]:
         import torch
 
         answers: list[Any] = [None] * self.size
-        with _noticing_loss():
+        with _on_lost_peer():
             torch.distributed.gather_object(("done", None), answers, dst=0)
         return answers
 
@@ -159,35 +162,27 @@ class CrewEngine:
     def __init__(self, crew: Crew, engine: Any) -> None:
         """`engine` is the first process's own."""
         self.crew, self.engine = crew, engine
+        # that of the first process's share stands for all: the shares are about as heavy
+        self.progress: Callable[[float], None] = engine.progress
 
     @property
     def model(self) -> Any:
         """The first process's model."""
         return self.engine.model
 
-    @property
-    def progress(self) -> Callable[[float], None]:
-        """That of the first process's share stands for all: the shares are about as heavy."""
-        told: Callable[[float], None] = self.engine.progress
-        return told
-
-    @progress.setter
-    def progress(self, progress: Callable[[float], None]) -> None:
-        self.engine.progress = progress
-
     def score(self, windows: Sequence[Window]) -> list[tuple[float, bool]]:
         """As TorchEngine."""
-        return _merge(len(windows), self.crew.ask(self.engine, Ask("score_part", windows, {})))
+        return self._ask(len(windows), Ask("score_part", windows, {}))
 
     def generate(self, contexts: Sequence[Sequence[int]], *, until: tuple[str, ...], budget: Budget) -> list[list[int]]:
         """As TorchEngine."""
-        return _merge(len(contexts), self.crew.ask(self.engine, Ask("generate_part", contexts, {"until": until, "budget": budget})))
+        return self._ask(len(contexts), Ask("generate_part", contexts, {"until": until, "budget": budget}))
 
+    def _ask(self, count: int, ask: Ask) -> list[Any]:
+        from swallow_exp.evaluate.engine.torch_engine import merge
 
-def _merge(count: int, parts: Sequence[dict[int, Any]]) -> list[Any]:
-    from swallow_exp.evaluate.engine.torch_engine import merge
-
-    return merge(count, parts)
+        self.engine.progress = self.progress
+        return merge(count, self.crew.ask(self.engine, ask))
 
 
 def _share_of(engine: Any, ask: Ask, crew: Crew) -> dict[int, Any]:
@@ -195,24 +190,13 @@ def _share_of(engine: Any, ask: Ask, crew: Crew) -> dict[int, Any]:
     return found
 
 
-def _load(order: Load) -> Any:
-    import torch
-
-    torch.set_num_threads(order.threads)
-    return load_engine(order.export, order.settings, device=_own_device(order.settings, order.device))
-
-
 def _own_device(settings: Settings, device: str | None) -> str | None:
     """Each process of a machine has a card of its own."""
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if settings.device == "cuda" else device
 
 
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, SwallowError) else f"{type(error).__name__}: {error}"
-
-
 @contextmanager
-def _noticing_loss() -> Iterator[None]:
+def _on_lost_peer() -> Iterator[None]:
     """A broken connection as ProcessLost."""
     try:
         yield

@@ -148,7 +148,8 @@ class DataFolder:
                 if file.member is not None:
                     archive, partial = partial, partial.with_suffix(".member")
                     try:
-                        _extract(file, archive, partial)
+                        with _open_member(archive, file.member) as source, partial.open("wb") as handle:
+                            shutil.copyfileobj(source, handle, BLOCK_BYTES)
                     finally:
                         archive.unlink(missing_ok=True)
                 found = sha256_file(partial)
@@ -156,7 +157,8 @@ class DataFolder:
                 if declared is not None:
                     _compare(path, found, declared, "declared")
                 if file.sha256 is None:
-                    _note_sum(path, found)
+                    sums = {**_sums(path.parent), path.name: found}
+                    write_text_atomic(path.parent / SUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
                     say(f"{path}: fetched, sha256 {found} noted in {SUMS_NAME}")
                 partial.replace(path)
             except (OSError, HTTPException, urllib.error.URLError, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -179,12 +181,6 @@ def _download(file: DataFile, partial: Path) -> None:
                 advance(len(block))
         if total is not None and received != total:
             raise OSError(f"{received} of {total} bytes came")
-
-
-def _extract(file: DataFile, archive: Path, target: Path) -> None:
-    assert file.member is not None
-    with _open_member(archive, file.member) as source, target.open("wb") as handle:
-        shutil.copyfileobj(source, handle, BLOCK_BYTES)
 
 
 @contextmanager
@@ -210,11 +206,6 @@ def _sums(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return {name.strip(): digest for digest, _, name in (line.partition("  ") for line in lines) if name}
-
-
-def _note_sum(path: Path, digest: str) -> None:
-    sums = {**_sums(path.parent), path.name: digest}
-    write_text_atomic(path.parent / SUMS_NAME, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
 _checked: dict[tuple[str, int, int], str] = {}

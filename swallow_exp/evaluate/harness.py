@@ -22,9 +22,8 @@ import numpy as np
 
 from swallow_exp.artefact.files import digest_of, read_json
 from swallow_exp.evaluate.engine.vllm_engine import SPARE_TOKENS, VLLM, load_vllm
-from swallow_exp.evaluate.fit import Ruler
 from swallow_exp.evaluate.rows import add_gold, gold_metric, item_row, metric_key, metric_score, task_health
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Output, Task
+from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Output, Ruler, Task
 from swallow_exp.record.aggregate import score_of_items
 
 LM_EVAL_TYPES = {CHOICE: "multiple_choice", GENERATE: "generate_until", CONDITIONAL: "loglikelihood", ROLLING: "loglikelihood_rolling"}
@@ -60,7 +59,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What result.json and items.parquet are written from."""
 
     metrics: list[dict[str, Any]]
@@ -124,14 +123,15 @@ def load_checkpoint(export: Path, settings: Settings, *, device: str | None = No
     return CheckpointLM(engine, encoder, max_length=settings.max_length - SPARE_TOKENS)
 
 
-def evaluate_task(model: Any, task: Task) -> Outcome:
+def evaluate_task(model: Any, task: Task) -> TaskResult:
     """Ask `model` (CheckpointLM) everything in `task`. The order of items is the task's own."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # read once, when tqdm is first imported: our own bar is enough
     import lm_eval
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model.begin(bos=task.bos)
-    prompts = task.prompts_for(_ruler(model, task))
+    budget = model.answer_tokens(_most_tokens(task)) if task.output_type == GENERATE else 0
+    prompts = task.prompts_for(Ruler(model.encoder.encode, model.encoder.decode, model.max_length, budget, prefix=int(task.bos)))
     adapted = _adapt(task, prompts, model.encoder.pieces)
     results = lm_eval.evaluate(model, {"tasks": {task.folder: adapted}, "groups": {}}, bootstrap_iters=0, log_samples=True)
     samples = sorted(results["samples"][task.folder], key=lambda sample: sample["doc_id"])
@@ -156,7 +156,7 @@ def evaluate_task(model: Any, task: Task) -> Outcome:
     if task.gold_likelihood:
         add_gold(task, rows, gold_loglikelihoods(model, task, prompts) if task.asks_twice else [row["gold_loglikelihood"] for row in rows])
         metrics.append(metric_score(gold_metric(task), rows))
-    return Outcome(metrics, rows, task_health(task, rows))
+    return TaskResult(metrics, rows, task_health(task, rows))
 
 
 def gold_loglikelihoods(model: Any, task: Task, prompts: Sequence[str]) -> list[float | None]:
@@ -172,11 +172,6 @@ def gold_loglikelihoods(model: Any, task: Task, prompts: Sequence[str]) -> list[
     for index, (total, _) in zip(asked, model.loglikelihood([request(i, task.all_items[i]) for i in asked]), strict=True):
         totals[index] = float(total)
     return totals
-
-
-def _ruler(model: Any, task: Task) -> Ruler:
-    budget = model.answer_tokens(_most_tokens(task)) if task.output_type == GENERATE else 0
-    return Ruler(model.encoder.encode, model.encoder.decode, model.max_length, budget, prefix=int(task.bos))
 
 
 def _most_tokens(task: Task) -> int:
@@ -236,7 +231,11 @@ def _config(task: Task, prompts: Sequence[str], encode: Callable[[str], Sequence
         "doc_to_target": target_of,
         "process_results": statistics_of,
         "metric_list": [
-            {"metric": metric_key(metric), "aggregation": _aggregation(metric.aggregate), "higher_is_better": metric.higher_is_better}
+            {
+                "metric": metric_key(metric),
+                "aggregation": lambda statistics, kind=metric.aggregate: score_of_items(np.array(statistics, dtype=np.float64), kind),
+                "higher_is_better": metric.higher_is_better,
+            }
             for metric in task.metrics
         ],
         "metadata": {"version": task.version},
@@ -253,10 +252,6 @@ def _config(task: Task, prompts: Sequence[str], encode: Callable[[str], Sequence
             "do_sample": False,
         }
     return config
-
-
-def _aggregation(aggregate: str) -> Callable[[Sequence[tuple[float, ...]]], float]:
-    return lambda statistics: score_of_items(np.array(statistics, dtype=np.float64), aggregate)
 
 
 def _output(task: Task, responses: Sequence[Any], encode: Callable[[str], Sequence[str]]) -> Output:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of, read_json, sha256_file, write_json_atomic
 from swallow_exp.artefact.paths import MODELS, RunPaths, models_folder, user_path
 from swallow_exp.artefact.progress import say
-from swallow_exp.model.folder import CONFIG_NAME, EMBEDDING, WEIGHTS_INDEX_NAME, read_header, weight_files, weights_digest
+from swallow_exp.model.folder import CONFIG_NAME, EMBEDDING, WEIGHTS_INDEX_NAME, fetch_model, weights_digest, weights_on_disk
 
 TOKENIZER_NAME = "tokenizer.json"
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model")
@@ -55,67 +57,77 @@ def open_model(out: Path, given: str, *, network: bool = False) -> ForeignModel:
                 expected="a run_id, a Hugging Face folder, or a hub name with suite.network=true",
                 remedy="correct the path",
             )
-        folder, name = _fetch(given), given.replace("/", "__")
-    check_model(folder)
-    model = ForeignModel(re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80].lstrip(".-") or "model", folder, _digest(out, folder))
+        folder, name = fetch_model(given, asked=given, patterns=HUB_FILES), given.replace("/", "__")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80].lstrip(".-") or "model"
+    model = ForeignModel(plain, folder, _digest(out, folder, check_model(folder)))
     facts = {"name": given, "folder": str(folder.resolve()), "digest": model.digest}
     if read_json(model.paths(out).folder / "model.json") != facts:
         write_json_atomic(model.paths(out).folder / "model.json", facts)
     return model
 
 
-def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a whole Hugging Face folder is.
 
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise RequestError(
-            f"{name} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
-            expected="a Hugging Face folder, or a hub name that this machine may download",
-            remedy="download it once and give the folder",
-        ) from error
+    config  of its config.json
+    files   weights and tokenizer, whose digest names the model
+    stamps  size and time of every file that was looked at
+    """
+
+    config: Mapping[str, Any]
+    files: tuple[Path, ...]
+    stamps: Mapping[Path, tuple[int, int] | None]
 
 
-def check_model(folder: Path) -> None:
-    """Raises RequestError naming the first thing that is missing, cut short, or does not fit together. Loads nothing."""
+_looked_at: dict[Path, ModelFolder] = {}
+
+
+def check_model(folder: Path) -> ModelFolder:
+    """What a folder is; the answer is kept until one of its files changes. Loads nothing.
+
+    Raises RequestError naming the first thing that is missing, cut short, or does not fit together.
+    """
+    known = _looked_at.get(folder)
+    if known is None or known.stamps != _stamps(known.stamps):
+        known = _looked_at[folder] = _look_at(folder)
+    return known
+
+
+def _look_at(folder: Path) -> ModelFolder:
+    stamps = _stamps([folder / CONFIG_NAME, folder / WEIGHTS_INDEX_NAME, folder / TOKENIZER_NAME])
     config = read_json(folder / CONFIG_NAME)
     if not isinstance(config, dict):
         raise _broken(folder, f"no readable {CONFIG_NAME}")
-    tensors = _check_weights(folder)
-    last = _last_id(folder)
-    stored = tensors.get(EMBEDDING)
-    rows = stored if stored is not None else config.get("vocab_size")
-    if isinstance(rows, int) and last >= rows:
+    rows: dict[str, int] = {}
+    files = []
+    for file, size, end, tensors in weights_on_disk(folder):
+        if end is None:
+            raise _broken(folder, f"{file.name} ({size:,} bytes) has no whole header")
+        if size < end:
+            raise _broken(folder, f"{file.name} has {size:,} bytes where its header says {end:,}")
+        rows |= {name: tensor.shape[0] if tensor.shape else 0 for name, tensor in tensors.items()}
+        files.append(file)
+    index = read_json(folder / WEIGHTS_INDEX_NAME)
+    absent = [name for name in index["weight_map"] if name not in rows] if isinstance(index, dict) else []
+    if absent:
+        raise _broken(folder, f"no file holds {absent[0]}, which {WEIGHTS_INDEX_NAME} names")
+    last, embedded = _last_id(folder), rows.get(EMBEDDING, config.get("vocab_size"))
+    if isinstance(embedded, int) and last >= embedded:
         raise RequestError(
-            f"{folder}: the tokenizer has ids up to {last}, the embedding {rows} rows",
+            f"{folder}: the tokenizer has ids up to {last}, the embedding {embedded} rows",
             expected="the tokenizer this model was trained with",
             remedy=f"put that {TOKENIZER_NAME} into the folder",
         )
     for key in ("bos_token_id", "eos_token_id"):
         if config.get(key) is None:
             raise _broken(folder, f"no {key} in {CONFIG_NAME}")
+    return ModelFolder(config, (*files, folder / TOKENIZER_NAME), {**stamps, **_stamps(files)})
 
 
-def _check_weights(folder: Path) -> dict[str, int]:
-    """Rows of every stored tensor, once every weight file is as long as its header says and holds what the index names."""
-    rows: dict[str, int] = {}
-    for file in weight_files(folder):
-        size = file.stat().st_size
-        try:
-            header = read_header(file)
-        except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-            raise _broken(folder, f"{file.name} ({size:,} bytes) has no whole header") from error
-        end = max((tensor.end for tensor in header.values()), default=8)
-        if size < end:
-            raise _broken(folder, f"{file.name} has {size:,} bytes where its header says {end:,}")
-        rows |= {name: tensor.shape[0] if tensor.shape else 0 for name, tensor in header.items()}
-    index = read_json(folder / WEIGHTS_INDEX_NAME)
-    absent = [name for name in index["weight_map"] if name not in rows] if isinstance(index, dict) else []
-    if absent:
-        raise _broken(folder, f"no file holds {absent[0]}, which {WEIGHTS_INDEX_NAME} names")
-    return rows
+def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
+    facts = {file: file.stat() if file.is_file() else None for file in files}
+    return {file: None if fact is None else (fact.st_size, fact.st_mtime_ns) for file, fact in facts.items()}
 
 
 def _last_id(folder: Path) -> int:
@@ -140,17 +152,17 @@ def _broken(folder: Path, what: str) -> RequestError:
     )
 
 
-def _digest(out: Path, folder: Path) -> str:
+def _digest(out: Path, folder: Path, model: ModelFolder) -> str:
     """Digest of weights and tokenizer; kept by the files' sizes and times, so that a second look costs nothing."""
-    files = [*weight_files(folder), folder / TOKENIZER_NAME]
-    facts = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    stamps = {file.name: stamp for file in model.files if (stamp := model.stamps[file]) is not None}
+    facts = [[name, *stamp] for name, stamp in stamps.items()]
     path = models_folder(out) / "digests.json"
     known = read_json(path)
     known = known if isinstance(known, dict) else {}
     place = str(folder.resolve())
     if isinstance(entry := known.get(place), dict) and entry.get("files") == facts and isinstance(entry.get("digest"), str):
         return str(entry["digest"])
-    if sum(file.stat().st_size for file in files) > SLOW_BYTES:
+    if sum(size for size, _ in stamps.values()) > SLOW_BYTES:
         say(f"{folder}: hashing the weights, once")
     digest = digest_of([weights_digest(folder), sha256_file(folder / TOKENIZER_NAME)])
     write_json_atomic(path, {**known, place: {"files": facts, "digest": digest}})

@@ -38,13 +38,13 @@ from swallow_exp.corpus.ngrams import (
     Hashes,
     Indices,
     Marks,
-    Wanted,
+    NgramQuery,
     count_units,
     kind_of,
     ngrams_of,
 )
 from swallow_exp.corpus.overlap import find_in_training_text, read_marks, write_marks
-from swallow_exp.evaluate.plan import Plan
+from swallow_exp.evaluate.planner import Plan
 from swallow_exp.evaluate.task import CHOICE, Item, Task
 from swallow_exp.record.health import read_overlap_entries, write_overlap
 
@@ -62,7 +62,7 @@ class TaskGrams:
     """The n-grams of one task's items, each once, and where each item's are among them."""
 
     num_items: int
-    wanted: Wanted
+    wanted: NgramQuery
     question: Part
     gold: Part
 
@@ -114,7 +114,7 @@ def _is_entry(entry: Mapping[str, Any] | None, task: Task, corpora: Mapping[str,
     return entry is not None and all(entry.get(name) == value for name, value in wanted.items())
 
 
-def _marks_in(plan: Plan, corpus: Artefact, sets: Mapping[str, Wanted]) -> dict[str, Marks]:
+def _marks_in(plan: Plan, corpus: Artefact, sets: Mapping[str, NgramQuery]) -> dict[str, Marks]:
     """Marks of every set of n-grams (by digest) in one corpus: from files, and those without one from a single pass."""
     folder = make_folder(overlap_folder(plan.run.out, corpus.id))
 
@@ -129,7 +129,7 @@ def _marks_in(plan: Plan, corpus: Artefact, sets: Mapping[str, Wanted]) -> dict[
         marks = stored()  # another evaluator may have made them meanwhile
         missing = [wanted for name, wanted in sets.items() if name not in marks]
         if missing:
-            together = Wanted.of({kind: [wanted.hashes[kind] for wanted in missing] for kind in KINDS})
+            together = NgramQuery.of({kind: [wanted.hashes[kind] for wanted in missing] for kind in KINDS})
             found = find_in_training_text(corpus, together, state=folder / "state.npz", processes=plan.processes)
             for wanted in missing:
                 own = {kind: found[kind][together.places(kind, hashes)] for kind, hashes in wanted.hashes.items()}
@@ -138,7 +138,7 @@ def _marks_in(plan: Plan, corpus: Artefact, sets: Mapping[str, Wanted]) -> dict[
     return marks
 
 
-def _marks_file(folder: Path, wanted: Wanted) -> Path:
+def _marks_file(folder: Path, wanted: NgramQuery) -> Path:
     return folder / f"{wanted.digest[:16]}.npz"
 
 
@@ -176,7 +176,7 @@ def grams_of(task: Task) -> TaskGrams:
     texts = question_and_gold(task)
     question = _by_kind((index, text, None) for index, (text, _) in enumerate(texts))
     gold = _by_kind((index, *_around_gold(text, answer)) for index, (text, answer) in enumerate(texts))
-    wanted = Wanted.of({kind: [question[kind][1], gold[kind][1]] for kind in KINDS})
+    wanted = NgramQuery.of({kind: [question[kind][1], gold[kind][1]] for kind in KINDS})
 
     def placed(part: dict[str, tuple[Indices, Hashes]]) -> Part:
         return {kind: (items, wanted.places(kind, hashes)) for kind, (items, hashes) in part.items()}

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from swallow_exp.artefact.files import write_bytes_atomic, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.evaluate.harness import Outcome, Settings
+from swallow_exp.evaluate.harness import Settings, TaskResult
 from swallow_exp.evaluate.task import BOTH, Task
 from swallow_exp.record.events import append_events, read_events
 from swallow_exp.record.store import ITEMS_NAME, RESULT_NAME, list_model_ids, list_run_ids, read_result, write_result
@@ -43,7 +43,7 @@ class Asked:
         return self.run.evaluation(self.trained_tokens, self.task.folder)
 
     @property
-    def lease(self) -> Path:
+    def lock(self) -> Path:
         """Lock of the evaluator that works on it."""
         return self.run.evaluation_lease(self.trained_tokens, self.task.folder)
 
@@ -54,6 +54,13 @@ class Asked:
 
     def facts(self) -> dict[str, Any]:
         """The part of result.json that does not depend on the answers."""
+        task, more = self.task, dict[str, Any]()  # what only some tasks have: a profile of their own, a part of the items, remarks
+        if task.profile != BOTH:
+            more["profile"] = task.profile
+        if task.fraction is not None:
+            more["fraction"] = task.fraction
+        if task.remarks:
+            more["remarks"] = list(task.remarks)
         return {
             "task": self.task.name,
             "family": self.task.family,
@@ -62,23 +69,11 @@ class Asked:
             "num_fewshot": self.task.num_fewshot,
             "trained_tokens": self.trained_tokens,
             "prompt_digest": self.task.prompt_digest,
-            **self._said_of_the_task(),
+            **more,
             "checkpoint_digest": self.checkpoint_digest,
             "settings": self.settings.facts,
             "settings_digest": self.settings.digest,
         }
-
-    def _said_of_the_task(self) -> dict[str, Any]:
-        """What only some tasks have: a profile of their own, a part of the items, remarks."""
-        task = self.task
-        said: dict[str, Any] = {}
-        if task.profile != BOTH:
-            said["profile"] = task.profile
-        if task.fraction is not None:
-            said["fraction"] = task.fraction
-        if task.remarks:
-            said["remarks"] = list(task.remarks)
-        return said
 
 
 def key_of(result: Mapping[str, Any]) -> Key:
@@ -103,7 +98,7 @@ def index_results(out: Path) -> dict[Key, Path]:
     return index
 
 
-def write_outcome(asked: Asked, outcome: Outcome, seconds: float) -> None:
+def write_outcome(asked: Asked, outcome: TaskResult, seconds: float) -> None:
     """Write a fresh result; one that was there for other prompts or weights is withdrawn first."""
     (asked.folder / RESULT_NAME).unlink(missing_ok=True)
     result = {**asked.facts(), "metrics": outcome.metrics, "health": outcome.health, "seconds": round(seconds, 3)}
@@ -123,25 +118,19 @@ def copy_result(asked: Asked, source: Path) -> bool:
     return True
 
 
-def announce(asked: Sequence[Asked]) -> int:
+def append_evaluation_rows(asked: Sequence[Asked]) -> int:
     """Append the `evaluation` rows of finished results that the run's outbox lacks; returns how many. All of one run."""
     if not asked:
         return 0
-    run = asked[0].run
+    run, rows = asked[0].run, list[Mapping[str, Any]]()
     with FileLock(str(run.evaluation_lock)):  # two evaluators would both find a row missing
-        return _append_missing(run, asked)
-
-
-def _append_missing(run: RunPaths, asked: Sequence[Asked]) -> int:
-    said = {_row_key(row) for row in read_events(run.events, "evaluation")}
-    rows: list[Mapping[str, Any]] = []
-    for one in asked:
-        assert one.run == run
-        result = read_result(one.folder)
-        if result is None or key_of(result) != one.key:
-            continue
-        rows.extend(row for row in _rows(one, result) if _row_key(row) not in said)
-    append_events(run.events, rows)
+        said = {_row_key(row) for row in read_events(run.events, "evaluation")}
+        for one in asked:
+            assert one.run == run
+            result = read_result(one.folder)
+            if result is not None and key_of(result) == one.key:
+                rows.extend(row for row in _rows(one, result) if _row_key(row) not in said)
+        append_events(run.events, rows)
     return len(rows)
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from swallow_exp.artefact.files import digest_of
+from swallow_exp.evaluate.engine.windows import UncutLength
 from swallow_exp.evaluate.metrics.labels import macro_f1, matthews, mean_recall
 from swallow_exp.evaluate.metrics.likelihood import bits_of
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task, Written
+from swallow_exp.evaluate.task import CHOICE, GENERATE, Item, Metric, Output, Task
 from swallow_exp.record.aggregate import score_of_items
 from swallow_exp.record.store import statistics_column
 
@@ -41,14 +42,16 @@ def item_row(
     statistics: Mapping[str, list[float]],
     truncated: bool,
     exhausted: bool,
-    written: Written | None = None,
+    written: UncutLength | None = None,
 ) -> Row:
     """The row of one item. `prompt` as it was asked; `exhausted`: the answer has as many tokens as the budget; `written`: its size."""
     item, unfitted = task.all_items[index], task.prompts[index]
-    prediction = _prediction(task, item, output)
+    generated, chosen = task.output_type == GENERATE, task.output_type == CHOICE
+    prediction = item.choices[output.best] if chosen else output.text
     normalised = task.normalise(prediction)
-    generated = task.output_type == GENERATE
-    gold = _gold_loglikelihood(task, item, output)
+    gold: float | None = None  # of generated answers it is another question
+    if not generated:
+        gold = output.loglikelihoods[item.choices.index(item.target) if chosen else 0]
     return {
         "task": task.name,
         "item_id": item.item_id,
@@ -60,7 +63,7 @@ def item_row(
         "reference": item.target,
         "answers": list(item.golds),
         "choices": list(item.choices),
-        "choice_loglikelihoods": list(output.loglikelihoods) if task.output_type == CHOICE else [],
+        "choice_loglikelihoods": list(output.loglikelihoods) if chosen else [],
         **_gold_columns(_gold_text(task, item), gold),
         "truncated": truncated,
         "fitted": prompt != unfitted,
@@ -73,22 +76,10 @@ def item_row(
     }
 
 
-def _prediction(task: Task, item: Item, output: Output) -> str:
-    if task.output_type == GENERATE:
-        return output.text
-    return item.choices[output.best] if task.output_type == CHOICE else ""
-
-
 def _at_budget(task: Task, prediction: str, *, exhausted: bool) -> bool:
     if task.max_new_bytes is not None:  # cutting inside a character may leave up to three bytes unused
         return len(prediction.encode("utf-8")) > task.max_new_bytes - 4
     return exhausted or (task.max_new_characters is not None and len(prediction) >= task.max_new_characters)
-
-
-def _gold_loglikelihood(task: Task, item: Item, output: Output) -> float | None:
-    if task.output_type == CHOICE:
-        return output.loglikelihoods[item.choices.index(item.target)]
-    return output.loglikelihoods[0] if task.output_type in (CONDITIONAL, ROLLING) else None
 
 
 def _gold_text(task: Task, item: Item) -> str:
@@ -143,7 +134,10 @@ def task_health(task: Task, rows: Sequence[Row]) -> dict[str, float]:
     if task.labels:
         health["invalid"] = sum(row["invalid"] for row in rows)
     if task.output_type in (GENERATE, CHOICE):
-        counts = Counter(_chosen(task, item, row) for item, row in zip(task.all_items, rows, strict=True))
+        # what a constant predictor would repeat: the answer, or the place of the choice where every item has its own choices
+        own_choices = task.output_type == CHOICE and not task.labels
+        places = [str(i.choices.index(row["prediction"])) for i, row in zip(task.all_items, rows, strict=True)] if own_choices else []
+        counts = Counter(places or [str(row["normalised"]) for row in rows])
         health["majority_share"] = max(counts.values()) / len(rows)
         health["num_predicted"] = len(counts)
     if task.labels:
@@ -153,10 +147,3 @@ def task_health(task: Task, rows: Sequence[Row]) -> dict[str, float]:
         health["macro_f1"] = macro_f1(golds, predictions)
         health["matthews"] = matthews(golds, predictions)
     return health
-
-
-def _chosen(task: Task, item: Item, row: Row) -> str:
-    """What a constant predictor would repeat: the answer, or the place of the choice where every item has its own choices."""
-    if task.output_type == CHOICE and not task.labels:
-        return str(item.choices.index(row["prediction"]))
-    return str(row["normalised"])

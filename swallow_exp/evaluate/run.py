@@ -1,7 +1,7 @@
-"""Evaluate everything that has no result yet; each task at each checkpoint is one unit that one evaluator holds a lease on.
+"""Evaluate everything that has no result yet; each task at each checkpoint is one unit that one evaluator holds the lock of.
 
-(1) plan     runs, or a model                      -> tasks x checkpoints (plan.py)
-(2) lease    a lock for the unit; what another evaluator holds is left for the end, and asked then if it died
+(1) plan     runs, or a model                      -> tasks x checkpoints (planner.py)
+(2) lock     of the unit; what another evaluator holds is left for the end, and asked then if it died
 (3) reuse    the same weights asked the same way   -> copied from any run or model of <out>
 (4) ask      load each export once, its open tasks -> result.json, items.parquet
 (5) say      one `evaluation` row a metric         -> events.jsonl; rows lost to a kill are added later
@@ -33,8 +33,8 @@ from swallow_exp.evaluate.engine.vllm_engine import VLLM, check_vllm
 from swallow_exp.evaluate.harness import Settings, evaluate_task, load_checkpoint, settings_of
 from swallow_exp.evaluate.models import ForeignModel, check_model
 from swallow_exp.evaluate.overlap import Overlap
-from swallow_exp.evaluate.plan import Place, Plan, Planner
-from swallow_exp.evaluate.results import Asked, Key, announce, copy_result, index_results, is_done, write_outcome
+from swallow_exp.evaluate.planner import Place, Plan, Planner
+from swallow_exp.evaluate.results import Asked, Key, append_evaluation_rows, copy_result, index_results, is_done, write_outcome
 from swallow_exp.record.store import write_absent
 
 Loader = Callable[..., Any]  # as harness.load_checkpoint
@@ -77,8 +77,14 @@ def evaluate_model(
 
 
 def _carry_out(out: Path, plans: Sequence[Plan], load: Loader | None) -> Summary:
-    _check_backends(plans, load)
-    _set_threads(plans)
+    import torch
+
+    if any(plan.suite.backend == VLLM for plan in plans):
+        check_vllm()
+        if load is not None:
+            raise RequestError("suite.backend=vllm with several processes", expected="one process", remedy="leave out --processes")
+    if threads := [plan.threads for plan in plans if plan.threads is not None]:
+        torch.set_num_threads(max(threads))
     places = [(plan, place) for plan in plans for place in plan.places()]
     with progress_bar("evaluate", sum(len(plan.tasks) for plan, _ in places), unit="tasks") as advance:
         work = _Work(index_results(out), advance, load or load_checkpoint)
@@ -94,22 +100,6 @@ def _carry_out(out: Path, plans: Sequence[Plan], load: Loader | None) -> Summary
         with _noting_failures(f"{plan.run.run_id}, overlap with its training text", work.summary), user_disk(plan.run.folder):
             overlap.measure(plan)
     return work.summary
-
-
-def _check_backends(plans: Sequence[Plan], load: Loader | None) -> None:
-    if all(plan.suite.backend != VLLM for plan in plans):
-        return
-    check_vllm()
-    if load is not None:
-        raise RequestError("suite.backend=vllm with several processes", expected="one process", remedy="leave out --processes")
-
-
-def _set_threads(plans: Sequence[Plan]) -> None:
-    import torch
-
-    threads = [plan.threads for plan in plans if plan.threads is not None]
-    if threads:
-        torch.set_num_threads(max(threads))
 
 
 @dataclass
@@ -131,37 +121,37 @@ class _Work:
             asked = [Asked(plan.run, plan.suite.name, task, place.trained_tokens, place.digest, settings) for task in plan.tasks]
             done = [one for one in asked if is_done(one)]
             self._count_done(done)
-            announce(done)
+            append_evaluation_rows(done)
             open_ones = [one for one in asked if one not in done]
             if open_ones:
                 check_model(place.export)
             for one in open_ones:
-                with _lease(one, wait=wait) as held:
+                with _task_lock(one, wait=wait) as held:
                     if held:
                         self._settle(one, place.export, settings, plan.suite.device)
                     left += not held
         return left
 
     def _settle(self, one: Asked, export: Path, settings: Settings, device: str | None) -> None:
-        """Get the result of one unit whose lease is held: by another evaluator meanwhile, from elsewhere, or by asking."""
-        source, told = self.index.get(one.key), _Told(self.advance, 2 if one.task.asks_twice else 1)
+        """Get the result of one unit whose lock is held: by another evaluator meanwhile, from elsewhere, or by asking."""
+        source, progress = self.index.get(one.key), TaskProgress(self.advance, 2 if one.task.asks_twice else 1)
         if is_done(one):
-            announce([one])
+            append_evaluation_rows([one])
             self._count_done([one])
             return
         if source is not None and copy_result(one, source):
             self.summary.reused += 1
         else:
             model = self._model(export, settings, device)
-            model.watch(told.question)
+            model.watch(progress.add)
             started = time.monotonic()
             outcome = evaluate_task(model, one.task)
             write_outcome(one, outcome, time.monotonic() - started)
             self.index.setdefault(one.key, one.folder)
             self.summary.evaluated += 1
         self._counted.add(one.folder)
-        announce([one])
-        told.rest()
+        append_evaluation_rows([one])
+        progress.finish()
 
     def _model(self, export: Path, settings: Settings, device: str | None) -> Any:
         if self._loaded is None or self._loaded[0] != export:
@@ -177,28 +167,28 @@ class _Work:
 
 
 @dataclass
-class _Told:
-    """How much of one task the bar has been told; a task asks one question, or two."""
+class TaskProgress:
+    """The share of one task that the bar shows. A task asks one question, or two."""
 
     advance: Callable[[float], None]
     questions: int
-    told: float = 0.0
+    shown: float = 0.0
 
-    def question(self, share: float) -> None:
-        """A share of a question more."""
-        part = min(share / self.questions, 1.0 - self.told)
-        self.told += part
+    def add(self, share: float) -> None:
+        """Advance by a share of one question."""
+        part = min(share / self.questions, 1.0 - self.shown)
+        self.shown += part
         self.advance(part)
 
-    def rest(self) -> None:
-        """The task is done."""
-        self.advance(1.0 - self.told)
+    def finish(self) -> None:
+        """Advance to the end of the task."""
+        self.advance(1.0 - self.shown)
 
 
 @contextmanager
-def _lease(one: Asked, *, wait: bool) -> Iterator[bool]:
+def _task_lock(one: Asked, *, wait: bool) -> Iterator[bool]:
     """Hold the unit; False when another evaluator does (with `wait`: once it has let go, finished or dead)."""
-    lock = FileLock(str(make_folder(one.lease.parent) / one.lease.name))
+    lock = FileLock(str(make_folder(one.lock.parent) / one.lock.name))
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:

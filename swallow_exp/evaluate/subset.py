@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from swallow_exp.evaluate.task import Item, Task
@@ -20,19 +20,13 @@ def choose_part(task: Task, fraction: float | None, *, limit: int | None = None)
     """
     if fraction is None and limit is None:
         return task
-    by_label = bool(task.labels)
-    return replace(task, items=_provider(task.name, task.items, fraction, limit, by_label=by_label), fraction=fraction)
 
-
-def _provider(
-    name: str, items: Callable[[], Sequence[Item]], fraction: float | None, limit: int | None, *, by_label: bool
-) -> Callable[[], Sequence[Item]]:
     def provide() -> Sequence[Item]:
-        everything = items()
-        kept = everything if fraction is None else _part(name, everything, fraction, by_label=by_label)
+        everything = task.items()
+        kept = everything if fraction is None else _part(task.name, everything, fraction, by_label=bool(task.labels))
         return kept[:limit]
 
-    return provide
+    return replace(task, items=provide, fraction=fraction)
 
 
 def _part(name: str, items: Sequence[Item], fraction: float, *, by_label: bool) -> list[Item]:

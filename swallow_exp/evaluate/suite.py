@@ -12,7 +12,6 @@ Reads  held-out documents, <data_dir>/<dataset>/*
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +49,7 @@ BUILDERS: dict[str, Builder] = {
     ),
 }
 
-# Task -> package of tasks/ that has `tasks(data, suite) -> list[Task]`. Paper Tables 2 and 3, appendix F.
+# Task -> package of tasks/ that has task.tasks(data, suite) -> list[Task]. Paper Tables 2 and 3, appendix F.
 DATASETS: dict[str, str] = {
     "jcqa": "jcqa",
     "jemhopqa": "jemhopqa",
@@ -164,26 +163,18 @@ def _named(name: str, sources: Sequence[HeldoutSource], suite: SuiteConfig) -> l
     if name in BUILDERS:
         return [choose_part(BUILDERS[name](suite.limit, suite), suite.fraction)]
     if name in DATASETS:
-        return [_chosen(task, suite) for task in _dataset_tasks(name, suite) if task.profile in (BOTH, *suite.profiles)]
+        built: list[Task] = importlib.import_module(f"swallow_exp.evaluate.tasks.{DATASETS[name]}.task").tasks(DataFolder.of(suite), suite)
+        assert name in {task.name for task in built}, name
+        chosen = []
+        for task in (task for task in built if task.name == name and task.profile in (BOTH, *suite.profiles)):
+            metrics = tuple(metric for metric in task.metrics if metric.profile in (BOTH, *suite.profiles))
+            gold = suite.gold_likelihood and task.output_type in (GENERATE, CHOICE)
+            part = replace(task, metrics=metrics, gold_likelihood=gold)
+            chosen.append(choose_part(part, suite.fraction, limit=suite.limit))
+        return chosen
     heldout = [task for source in sources for task in heldout_tasks(source, suite.limit)] if name.startswith(HELDOUT) else []
     found = [task for task in heldout if name in (HELDOUT, task.name)]
     if not found and name != HELDOUT:
         known = [*known_tasks(), *(task.name for task in heldout)]
         raise RequestError(f"unknown task '{name}'", expected=f"one of {', '.join(known)}", remedy="correct suite.tasks or --tasks")
     return [choose_part(task, suite.fraction) for task in found]
-
-
-def _dataset_tasks(name: str, suite: SuiteConfig) -> list[Task]:
-    module = f"swallow_exp.evaluate.tasks.{DATASETS[name]}"
-    if importlib.util.find_spec(module) is None:
-        raise RequestError(f"task '{name}' is not part of this version", expected="another task", remedy="take it out of suite.tasks")
-    tasks: list[Task] = importlib.import_module(module).tasks(DataFolder.of(suite), suite)
-    assert name in {task.name for task in tasks}, (name, module)
-    return [task for task in tasks if task.name == name]
-
-
-def _chosen(task: Task, suite: SuiteConfig) -> Task:
-    """The part of a dataset's task that the suite asks for."""
-    metrics = tuple(metric for metric in task.metrics if metric.profile in (BOTH, *suite.profiles))
-    gold = suite.gold_likelihood and task.output_type in (GENERATE, CHOICE)
-    return choose_part(replace(task, metrics=metrics, gold_likelihood=gold), suite.fraction, limit=suite.limit)

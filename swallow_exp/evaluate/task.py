@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Any
 
 from swallow_exp.artefact.files import digest_of
-from swallow_exp.evaluate.fit import Fit, Ruler
 
 # How an item is put to the model.
 CHOICE = "choice"  # log-likelihood of each choice after the prompt
@@ -75,14 +74,6 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a generated answer took, before a stop string or a budget cut it: tokens without the end token, characters of their text."""
-
-    tokens: int
-    characters: int
-
-
-@dataclass(frozen=True)
 class Metric:
     """A named way to turn (item, output) into statistics. `profile`: paper | fair | both."""
 
@@ -97,12 +88,48 @@ class Metric:
         return replace(self, profile=profile)
 
 
+@dataclass(frozen=True)
+class Ruler:
+    """The evaluated model's tokenizer, for measuring and cutting text.
+
+    encode         text -> ids, without control tokens
+    decode         ids -> text
+    max_length     tokens the model reads at most, the answer included
+    answer_tokens  the task's budget of an answer, in tokens (a budget in bytes or characters: the most tokens it can take)
+    prefix         control tokens in front of the prompt: 1 with <s>, 0 without
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    decode: Callable[[Sequence[int]], str]
+    max_length: int
+    answer_tokens: int
+    prefix: int = 1
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`."""
+        return len(self.encode(text))
+
+    @property
+    def room(self) -> int:
+        """Tokens a prompt may have beside the answer."""
+        return self.max_length - self.answer_tokens - self.prefix
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A named rule (task, item, ruler) -> the whole prompt. Raise `version` whenever it may give another prompt."""
+
+    name: str
+    version: str
+    rule: Callable[[Task, Item, Ruler], str]
+
+
 def no_shots(item: Item) -> Sequence[Item]:
     """Zero-shot."""
     return ()
 
 
-def as_it_is(text: str) -> str:
+def unchanged(text: str) -> str:
     """The answer unchanged."""
     return text
 
@@ -148,7 +175,7 @@ class Task:
     bos: bool = True
     fit: Fit | None = None
     labels: tuple[str, ...] = ()
-    normalise: Callable[[str], str] = as_it_is
+    normalise: Callable[[str], str] = unchanged
     remarks: tuple[str, ...] = ()
     fraction: float | None = None
     gold_likelihood: bool = False
@@ -204,6 +231,16 @@ class Task:
     @cached_property
     def prompt_digest(self) -> str:
         """Hex sha256 of everything that is asked and how it is scored; results compare only at equal digests."""
+        told_only_when_used: dict[str, Any] = {
+            "max_new_characters": self.max_new_characters,
+            "empty_allowed": self.empty_allowed or None,
+            "profile": None if self.profile == BOTH else self.profile,
+            "bos": None if self.bos else False,
+            "fit": None if self.fit is None else [self.fit.name, self.fit.version],
+            "labels": self.labels or None,
+            "fraction": self.fraction,
+            "gold_likelihood": self.gold_likelihood or None,
+        }
         settings = {
             "name": self.name,
             "version": self.version,
@@ -214,30 +251,10 @@ class Task:
             "max_new_bytes": self.max_new_bytes,
             "max_new_tokens": self.max_new_tokens,
             "metrics": [[m.name, m.profile, m.aggregate, m.higher_is_better] for m in self.metrics],
-            **self._later_settings(),
+            **{name: value for name, value in told_only_when_used.items() if value is not None},
         }
-        asked = [
-            [i.item_id, i.cluster, prompt, i.target, i.choices, *_later_facts(i)]
-            for i, prompt in zip(self.all_items, self.prompts, strict=True)
-        ]
+        asked = []
+        for item, prompt in zip(self.all_items, self.prompts, strict=True):
+            more = {name: getattr(item, name) for name in ("answers", "scored", "extra") if getattr(item, name)}
+            asked.append([item.item_id, item.cluster, prompt, item.target, item.choices, *([more] if more else [])])
         return digest_of({"settings": settings, "items": asked})
-
-    def _later_settings(self) -> dict[str, Any]:
-        """Settings that came after the first results: part of the digest only where they say something."""
-        later: dict[str, Any] = {
-            "max_new_characters": self.max_new_characters,
-            "empty_allowed": self.empty_allowed or None,
-            "profile": None if self.profile == BOTH else self.profile,
-            "bos": None if self.bos else False,
-            "fit": None if self.fit is None else [self.fit.name, self.fit.version],
-            "labels": self.labels or None,
-            "fraction": self.fraction,
-            "gold_likelihood": self.gold_likelihood or None,
-        }
-        return {name: value for name, value in later.items() if value is not None}
-
-
-def _later_facts(item: Item) -> list[Any]:
-    later = {"answers": item.answers, "scored": item.scored, "extra": item.extra}
-    said = {name: value for name, value in later.items() if value}
-    return [said] if said else []

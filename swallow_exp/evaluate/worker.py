@@ -57,13 +57,6 @@ class _StopSignals:
         raise _Stopped
 
 
-def _set_environment(*, network: bool) -> None:
-    """Offline unless the suite allows the network, quiet, one tokenizer thread: before anything heavy is imported."""
-    wanted = {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", **({} if network else {"HF_HUB_OFFLINE": "1"})}
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
-
-
 def _evaluate(options: argparse.Namespace, suite: SuiteConfig | None) -> Summary | None:
     """What was done; None in a process that only helped."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -104,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     die_with_parent()
     options = _parser().parse_args(arguments)
     suite = SuiteConfig(**json.loads(options.suite)) if options.suite else None
-    _set_environment(network=suite is not None and suite.network)
+    # before anything heavy is imported: offline unless the suite allows the network, quiet, one tokenizer thread
+    offline = {} if suite is not None and suite.network else {"HF_HUB_OFFLINE": "1"}
+    for name, value in {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", **offline}.items():
+        os.environ.setdefault(name, value)
     stop = _StopSignals()
     started = time.monotonic()
     try:

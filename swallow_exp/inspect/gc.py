@@ -27,7 +27,7 @@ from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import ARTEFACT_KINDS, RunPaths
 from swallow_exp.artefact.progress import track
 from swallow_exp.artefact.units import format_bytes
-from swallow_exp.checkpoint.check import check_export
+from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.index import CheckpointRecord, is_own, read_checkpoints, resolve_export, write_checkpoints
 from swallow_exp.checkpoint.state import find_states, leftovers, prune_states, withdraw
 from swallow_exp.config.schema import Config

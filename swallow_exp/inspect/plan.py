@@ -22,7 +22,7 @@ from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.units import format_bytes, format_count
 from swallow_exp.inspect.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
 from swallow_exp.inspect.speed import Stated, read_measured
-from swallow_exp.mixture.plan import PLAN_NAME
+from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status

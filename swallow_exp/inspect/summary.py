@@ -11,7 +11,7 @@ from swallow_exp.mixture.tree import plan_tree
 from swallow_exp.model.flops import padded_size
 from swallow_exp.record.token_counts import PAPER_TOKEN_RATIO
 from swallow_exp.sweep.build import Built, base_tokenizer
-from swallow_exp.vocabulary.build import measure_pairs
+from swallow_exp.vocabulary.build_vocabulary import measure_pairs
 
 
 def stage_summary(stage: str, config: Config, built: Built) -> str:

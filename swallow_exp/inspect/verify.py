@@ -1,7 +1,7 @@
 """Re-hash and cross-check everything under an output root; change nothing.
 
 (1) artefacts     every file against the sizes and sha256s of its manifest; the manifest's digest against its own request
-(2) shards        counts, document ends, <s> and </s>, ids below the vocabulary's size, loss flags (tokens/check.py)
+(2) shards        counts, document ends, <s> and </s>, ids below the vocabulary's size, loss flags (tokens/check_shard.py)
 (3) links         what each artefact was made from, and that shards and vocabulary name the same tokenizer
 (4) runs          run_id = hash of identity.json; inputs.json -> artefacts with these digests; one tokenizer in all of them
 (5) checkpoints   every exported model against the digest in checkpoints.json; the state a run would continue from
@@ -34,7 +34,7 @@ from swallow_exp.artefact.manifest import PARTIAL_MARK, WORK_SUFFIX, Artefact, f
 from swallow_exp.artefact.paths import ARTEFACT_KINDS, RunPaths, runs_folder
 from swallow_exp.artefact.progress import progress_bar
 from swallow_exp.artefact.units import format_bytes
-from swallow_exp.checkpoint.check import check_states
+from swallow_exp.checkpoint.check_states import check_states
 from swallow_exp.checkpoint.index import CheckpointRecord, is_own, read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import find_states
 from swallow_exp.model.folder import weights_digest
@@ -42,7 +42,7 @@ from swallow_exp.record.identity import run_id_of
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import RESULT_NAME, read_result
 from swallow_exp.sweep.build import read_inputs
-from swallow_exp.tokens.check import check_shard
+from swallow_exp.tokens.check_shard import check_shard
 from swallow_exp.tokens.shard import META_NAME
 
 RESTORE = "restore it, or run the command that made it again"

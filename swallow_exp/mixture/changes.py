@@ -19,7 +19,7 @@ from typing import Any
 from swallow_exp.artefact.files import digest_of, read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import artefact_folder
-from swallow_exp.mixture.plan import PLAN_NAME
+from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.record.identity import identity_difference
 
 INPUT_ROLES = ("weights", "vocabulary", "mixture")
@@ -50,7 +50,11 @@ def inputs_digest(inputs: Mapping[str, Any]) -> str:
 
 def find_digests(out: Path, digest: str, now: Digests) -> dict[str, str] | None:
     """The {role: digest} behind an `inputs_digest`, found among today's and those of artefacts under `out`; None when they are gone."""
-    known = [list(dict.fromkeys([now[role], *_digests_under(out, role)])) for role in INPUT_ROLES]
+    known = []
+    for role in INPUT_ROLES:
+        folders = sorted(artefact_folder(out, role, "*", "").parent.glob("*"))
+        there = [artefact.digest for folder in folders if (artefact := find_artefact(folder)) is not None]
+        known.append(list(dict.fromkeys([now[role], *there])))
     for combination in itertools.islice(itertools.product(*known), MAX_TRIED):
         candidate = dict(zip(INPUT_ROLES, combination, strict=True))
         if digest_of(candidate) == digest:
@@ -72,11 +76,6 @@ def name_changes(out: Path, earlier: Digests, now: Digests) -> str:
         changes += found or [f"{role} {before.id} -> {after.id}"]
     more = [f"and {len(changes) - SHOWN_CHANGES} more"] if len(changes) > SHOWN_CHANGES else []
     return "; ".join([*changes[:SHOWN_CHANGES], *more])
-
-
-def _digests_under(out: Path, role: str) -> list[str]:
-    folders = sorted(artefact_folder(out, role, "*", "").parent.glob("*"))
-    return [artefact.digest for folder in folders if (artefact := find_artefact(folder)) is not None]
 
 
 def _artefact(out: Path, kind: str, digest: str) -> Artefact | None:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.units import token_marks
-from swallow_exp.mixture.plan import PLAN_NAME, STEP_COLUMNS
+from swallow_exp.mixture.build_plan import PLAN_NAME, STEP_COLUMNS
 from swallow_exp.tokens.shard import TokenShard, open_shard
 
 

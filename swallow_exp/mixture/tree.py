@@ -12,7 +12,7 @@ from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.units import format_bytes, format_count, steps_to_reach
 from swallow_exp.config import Config
-from swallow_exp.mixture.plan import PLAN_NAME
+from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.mixture.quotas import asked_text
 
 Facts = Mapping[str, Any]
@@ -62,13 +62,12 @@ def _asked(config: Config) -> list[str]:
 
 def _planned(facts: Facts) -> list[str]:
     """Stages when there are two, then groups where the mixture has them, then sources."""
-    documents = sum(source["positions"] for source in facts["sources"] if source.get("share") is not None)
-    stages = facts.get("stages") or [{"name": "mixture", "sequences": facts["sequences"]}]  # plans of earlier versions have none
+    documents = sum(source["positions"] for source in facts["sources"] if source["share"] is not None)
     lines = []
-    for number, stage in enumerate(stages, start=1):
-        mine = [source for source in facts["sources"] if source.get("stage", "mixture") == stage["name"]]
+    for number, stage in enumerate(facts["stages"], start=1):
+        mine = [source for source in facts["sources"] if source["stage"] == stage["name"]]
         indent = "  "
-        if len(stages) > 1:
+        if len(facts["stages"]) > 1:
             lines.append(_row(f"  |- stage {number}, {stage['name']}", "", mine, documents=None))
             indent = "  |  "
         lines += _groups(facts, mine, documents, indent)
@@ -77,10 +76,10 @@ def _planned(facts: Facts) -> list[str]:
 
 def _groups(facts: Facts, sources: Sequence[Facts], documents: int, indent: str) -> list[str]:
     lines = []
-    for group in dict.fromkeys(source.get("group") for source in sources):
-        mine = [source for source in sources if source.get("group") == group]
+    for group in dict.fromkeys(source["group"] for source in sources):
+        mine = [source for source in sources if source["group"] == group]
         if group is None:
-            lines += [_row(f"{indent}|- {source['name']}", _asked_of(source), [source], documents=documents) for source in mine]
+            lines += [_row(f"{indent}|- {source['name']}", source["asked"], [source], documents=documents) for source in mine]
             continue
         asked = facts["groups"][group]
         words = f"{100 * asked['share']:.2f}%" if asked["share"] is not None else "the rest of the mixture"
@@ -88,20 +87,14 @@ def _groups(facts: Facts, sources: Sequence[Facts], documents: int, indent: str)
         lines.append(_row(f"{indent}|- {group}", words, mine, documents=documents, asked_share=asked["share"]))
         for source in mine:
             twig = "`-" if source is mine[-1] else "|-"
-            lines.append(_row(f"{indent}|  {twig} {source['name']}", _asked_of(source), [source], documents=documents))
+            lines.append(_row(f"{indent}|  {twig} {source['name']}", source["asked"], [source], documents=documents))
     return lines
-
-
-def _asked_of(source: Facts) -> str:
-    if "asked" in source:
-        return str(source["asked"])
-    return "in full" if source["weight"] is None else f"{100 * source['weight']:.2f}%"
 
 
 def _row(name: str, asked: str, sources: Sequence[Facts], *, documents: int | None, asked_share: float | None = None) -> str:
     """One line: a source, or a group or stage of them. `documents`: positions that shares are of; None for no share."""
     total = {key: sum(source[key] for source in sources) for key in ("positions", "trained_tokens", "text_bytes", "planned_sequences")}
-    shared = documents is not None and all(source.get("share") is not None for source in sources)
+    shared = documents is not None and all(source["share"] is not None for source in sources)
     alone = sources[0] if len(sources) == 1 else None
     asked_share = alone["weight"] if alone is not None and asked_share is None else asked_share
     off = "-"

@@ -14,5 +14,5 @@ attention which attention runs; masks that keep it inside documents
 loss      summed cross-entropy: whole, in chunks of positions, or fused
 llama     the library's Llama with that loss inside its forward pass
 layers    how a decoder layer is computed: recomputation, compilation, kernels
-load      Hugging Face folder -> LlamaForCausalLM, sharded over processes
+load_model  Hugging Face folder -> LlamaForCausalLM, sharded over processes
 """

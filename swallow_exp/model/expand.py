@@ -53,6 +53,8 @@ def _grow_file(
     advance: Callable[[float], None],
 ) -> None:
     """One file whose tables grow. Rows of one table at a time are in memory."""
+    import torch
+
     ordered = sorted(header.items(), key=lambda item: item[1].start)
     text = _grown_header(ordered, tables, num_rows)
     with target.open("wb") as handle:
@@ -64,7 +66,7 @@ def _grow_file(
             if name in tables:
                 rows_ND = make_rows(name, read_table(tensor))
                 assert len(rows_ND) == num_rows
-                handle.write(_bytes_of(rows_ND))
+                handle.write(rows_ND.contiguous().view(torch.uint8).numpy().tobytes())
 
 
 def _grown_header(ordered: Sequence[tuple[str, StoredTensor]], tables: Collection[str], num_rows: int) -> bytes:
@@ -97,10 +99,3 @@ def read_table(tensor: StoredTensor) -> torch.Tensor:
         data[filled : filled + len(block)] = block
         filled += len(block)
     return torch.from_numpy(data).view(getattr(torch, FLOATS[tensor.dtype])).reshape(tensor.shape)
-
-
-def _bytes_of(rows_ND: torch.Tensor) -> bytes:
-    import torch
-
-    data: bytes = rows_ND.contiguous().view(torch.uint8).numpy().tobytes()
-    return data

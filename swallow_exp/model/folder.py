@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,37 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
+def weights_on_disk(folder: Path) -> Iterator[tuple[Path, int, int | None, dict[str, StoredTensor]]]:
+    """Every weight file with the bytes it has, the bytes its header asks for, and its tensors.
+
+    The third value is None, and no tensor is given, where there is no readable header. Raises
+    RequestError when a file is missing.
+    """
+    for file in weight_files(folder):
+        size = file.stat().st_size
+        try:
+            header = read_header(file)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
+            yield file, size, None, {}
+        else:
+            yield file, size, max((tensor.end for tensor in header.values()), default=8), header
+
+
+def fetch_model(name: str, *, asked: str, revision: str | None = None, patterns: Sequence[str]) -> Path:
+    """The hub's copy of a model. Raises RequestError, which calls it `asked`, when it cannot be had."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise RequestError(
+            f"{asked} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
+            expected="a Hugging Face folder, or a hub name that this machine may download",
+            remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
+        ) from error
+
+
 def blocks_of(tensor: StoredTensor) -> Iterator[memoryview]:
     """The tensor's bytes, at most READ_BYTES at once; the next block overwrites this one (fresh memory costs as much as reading)."""
     buffer = memoryview(bytearray(READ_BYTES))
@@ -109,13 +141,7 @@ def weights_digest(folder: Path) -> str:
 
 def count_parameters(folder: Path) -> int:
     """Numbers stored in the folder's weights."""
-    total = 0
-    for tensor in stored_tensors(folder).values():
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        total += count
-    return total
+    return sum(math.prod(tensor.shape) for tensor in stored_tensors(folder).values())
 
 
 def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:

@@ -79,13 +79,11 @@ def memory_estimate(
     shards: int = 1,
     tensor: int = 1,
     loss_chunk_positions: int | None = None,
-    deferred_gradients: bool = False,
 ) -> MemoryEstimate:
     """Peak of one process of a run (see the module). `vocabulary_size` with its padded rows.
 
     shards    processes that share one copy of the model by rows (data_parallel / replicas)
     tensor    processes that share each matrix
-    deferred_gradients  whole float32 gradients wait on each process for the last micro-batch
     """
     parameters = num_parameters(model, vocabulary_size=vocabulary_size)
     w, h, f, positions = computed_bytes(precision), model.hidden_size, model.intermediate_size, micro_batch_sequences * sequence_length
@@ -101,24 +99,20 @@ def memory_estimate(
         parameter_bytes=share * 3 // 2 if precision == "bf16-master" else share,
         gradient_bytes=share,
         optimizer_bytes=2 * share,
-        communication_bytes=_communication(model, parameters, vocabulary_size, w, shards, tensor, deferred_gradients),
+        communication_bytes=_communication(model, parameters, vocabulary_size, w, shards, tensor),
         activation_bytes=round(positions * (model.num_layers * kept + last_norm)),
         loss_bytes=loss_positions * vocabulary_size * 3 * FP32_BYTES,
         working_bytes=round(working),
     )
 
 
-def _communication(
-    model: BaseModelConfig, parameters: int, vocabulary_size: int, w: int, shards: int, tensor: int, deferred_gradients: bool
-) -> int:
+def _communication(model: BaseModelConfig, parameters: int, vocabulary_size: int, w: int, shards: int, tensor: int) -> int:
     tables = (1 if model.tie_word_embeddings else 2) * vocabulary_size * model.hidden_size // tensor
     layer = max(parameters // tensor - tables, 0) // max(model.num_layers, 1)
     reduced = layer * (w + FP32_BYTES)
     if shards == 1:
-        gathered = parameters // tensor * w + reduced if w != FP32_BYTES else 0
-    else:
-        gathered = (2 * layer + tables) * w + reduced
-    return gathered + (parameters // tensor * FP32_BYTES if deferred_gradients and shards > 1 else 0)
+        return parameters // tensor * w + reduced if w != FP32_BYTES else 0
+    return (2 * layer + tables) * w + reduced
 
 
 def state_bytes(model: BaseModelConfig, *, vocabulary_size: int) -> int:

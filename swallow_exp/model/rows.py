@@ -68,7 +68,9 @@ def _blocks_of(table_VD: torch.Tensor, added: AddedPieces, name: str) -> Iterato
 
     width = table_VD.shape[1]
     if added.init == "normal":
-        draws = np.random.Generator(np.random.PCG64(_seed_of(added.seed, name)))  # the same numbers however they are cut into blocks
+        drawn_for = hashlib.sha256(f"rows of added pieces, {name}, {added.seed}".encode()).digest()[:16]
+        # the same numbers however they are cut into blocks
+        draws = np.random.Generator(np.random.PCG64(int.from_bytes(drawn_for, "little")))
     if added.init == "global_mean":
         mean_D = _mean_of(table_VD)
     norm = median_norm(table_VD) if added.init == "subword_mean_norm_matched" else None
@@ -149,8 +151,3 @@ def row_facts(table_VD: torch.Tensor, rows_ND: torch.Tensor) -> RowFacts:
     digests = Counter(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows_ND.contiguous().view(torch.uint8).numpy())
     sharing = sum(number for number in digests.values() if number > 1)
     return RowFacts(median_norm(table_VD), median_norm(rows_ND), sharing)
-
-
-def _seed_of(seed: int, name: str) -> int:
-    """128 bits from the run's seed and the table's name."""
-    return int.from_bytes(hashlib.sha256(f"rows of added pieces, {name}, {seed}".encode()).digest()[:16], "little")

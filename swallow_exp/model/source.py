@@ -18,7 +18,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.config import BaseModelConfig
 from swallow_exp.model.expand import FLOATS
-from swallow_exp.model.folder import CONFIG_NAME, HEAD, StoredTensor
+from swallow_exp.model.folder import CONFIG_NAME, HEAD, StoredTensor, fetch_model
 
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
 # Field of BaseModelConfig -> key of config.json. 0 is stated by levels that read their shape from the folder.
@@ -36,6 +36,8 @@ OTHER_KEYS: Mapping[str, tuple[str, Any]] = {
     "initializer_range": ("initializer_range", 0.02),
 }
 DEFAULT_ROPE_THETA, DEFAULT_POSITIONS = 10_000.0, 2048  # of a config.json that gives none
+# rotary embeddings of the library that need nothing but config.json
+ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 ROTARY_BUFFER = "rotary_emb.inv_freq"  # older files hold it; the library computes it from config.json
 
 
@@ -47,17 +49,7 @@ def locate_model(model: BaseModelConfig) -> Path:
         return folder
     looks_like_path = folder.is_absolute() or model.path.startswith((".", "~")) or model.path.count("/") != 1
     if not looks_like_path:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(model.path, revision=model.revision, allow_patterns=list(HUB_FILES)))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            raise RequestError(
-                f"base_model.path={model.path} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
-                expected="a Hugging Face folder, or a hub name that this machine may download",
-                remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
-            ) from error
+        return fetch_model(model.path, asked=f"base_model.path={model.path}", revision=model.revision, patterns=HUB_FILES)
     raise RequestError(
         f"base_model.path={model.path} does not exist",
         expected="a Hugging Face folder or a hub name",
@@ -99,7 +91,7 @@ def _check_kind(plain: Mapping[str, Any], source: Path) -> None:
         "quantization_config": (plain.get("quantization_config") is not None, "give the model's unquantised weights"),
         "attention_dropout": (bool(plain.get("attention_dropout")), "set it to 0 in config.json: masks at random depend on the processes"),
         "is_causal": (plain.get("is_causal") is False, "choose a causal language model"),
-        "rope_scaling": (rope["rope_type"] not in rope_types(), f"choose one of {', '.join(rope_types())}"),
+        "rope_scaling": (rope["rope_type"] not in ROPE_TYPES, f"choose one of {', '.join(ROPE_TYPES)}"),
     }
     for key, (wrong, remedy) in refused.items():
         if wrong:
@@ -112,11 +104,6 @@ def rope_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     given = plain.get("rope_parameters") or plain.get("rope_scaling") or {}
     theta = given.get("rope_theta") or plain.get("rope_theta") or DEFAULT_ROPE_THETA
     return {"rope_type": str(given.get("rope_type") or given.get("type") or "default"), "rope_theta": float(theta)}
-
-
-def rope_types() -> tuple[str, ...]:
-    """Rotary embeddings of the library that need nothing but config.json."""
-    return ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 
 
 def _check_stated(model: BaseModelConfig, plain: Mapping[str, Any], source: Path) -> None:

@@ -23,17 +23,17 @@ from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import DEFAULT_OUT, RunPaths, user_path
 from swallow_exp.artefact.progress import say
 from swallow_exp.config import Composed, Config
-from swallow_exp.corpus.build import build_corpus
+from swallow_exp.corpus.build_corpus import build_corpus
 from swallow_exp.evaluate.suite import check_task_names
+from swallow_exp.mixture.build_plan import build_plan, planned_sources
 from swallow_exp.mixture.changes import digests_of, name_changes
-from swallow_exp.mixture.plan import build_plan, planned_sources
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.provenance import gather_provenance
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.record.store import read_config
-from swallow_exp.tokens.build import build_tokens
+from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.shard import open_shard
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.heldout import record_fertility
 from swallow_exp.vocabulary.tokenizer import tokenizer_digest
 

@@ -29,7 +29,7 @@ from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
 from swallow_exp.sweep.lease import keep_lease
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
-from swallow_exp.train.nodes import Node
+from swallow_exp.train.nodes import NodeRank
 
 PATIENCE_SECONDS = 120.0  # for the publication at the end of a job; `swallow publish` sends what it leaves
 
@@ -40,7 +40,7 @@ def carry_out(composed: Composed, *, train_only: bool = False) -> int:
     Its first node holds the run's lease, as a sweep would. Raises RequestError while another process carries the run out.
     """
     layout = Layout.of(composed.config.strategy, composed.config.machine)
-    if layout.nodes > 1 and Node.of(os.environ, nodes=layout.nodes).rank > 0:
+    if layout.nodes > 1 and NodeRank.of(os.environ, nodes=layout.nodes).rank > 0:
         return _carry_out(composed, layout, first_node=False, train_only=train_only)
     lease = cell_lease(output_root(composed.config), run_paths(composed).run_id)
     goal = goal_of(composed, train_only=train_only)

@@ -66,14 +66,14 @@ def _block_encoder(
     return work
 
 
-def _characters(item: Document | Pair) -> int:
-    return len(item.text) if isinstance(item, Document) else 4 * (len(item.en) + len(item.ja))
-
-
 def encoded_blocks(
     items: Iterable[Document] | Iterable[Pair], model: Path, *, parallel: ParallelConfig | None, encoder: str, processes: int
 ) -> Iterator[Block]:
     """The documents of `items` in order. One process uses threads; several use one thread each. Neither changes an id."""
     threads = min(MAX_THREADS, os.cpu_count() or 1) if processes <= 1 else 1
-    batches: Iterator[list[Any]] = in_batches(items, _characters, BATCH_CHARACTERS)
+
+    def size(item: Document | Pair) -> int:
+        return len(item.text) if isinstance(item, Document) else 4 * (len(item.en) + len(item.ja))
+
+    batches: Iterator[list[Any]] = in_batches(items, size, BATCH_CHARACTERS)
     return map_batches(batches, _block_encoder, (model, encoder, threads, parallel), processes=processes)

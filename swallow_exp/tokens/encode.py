@@ -24,7 +24,7 @@ import numpy.typing
 
 from swallow_exp.config.schema import ParallelConfig
 from swallow_exp.corpus.document import Document, Pair
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID
+from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID
 
 Ids = numpy.typing.NDArray[Any] | list[int]
 Encode = Callable[[list[str]], Sequence[Ids]]  # texts -> ids of each, nothing added

@@ -20,8 +20,8 @@ from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.tokens.encode import Encode
-from swallow_exp.vocabulary.export import EDGE_STRINGS
 from swallow_exp.vocabulary.tokenizer import first_difference_of_ids
+from swallow_exp.vocabulary.twin import EDGE_STRINGS
 
 ENCODERS = ("sentencepiece", "kitoken")
 CHECKED_CHARACTERS = 200_000

@@ -32,10 +32,19 @@ from swallow_exp.artefact.paths import artefact_folder, user_path
 from swallow_exp.artefact.progress import progress_bar, track
 from swallow_exp.artefact.units import format_bytes
 from swallow_exp.tokens import datatrove, megatron
-from swallow_exp.tokens.shard import LOSS_NAME, OFFSETS_NAME, TOKENS_NAME, Ends, open_shard, token_dtype, write_meta, write_shuffled
-from swallow_exp.tokens.shuffle import shuffled_order
-from swallow_exp.vocabulary.model_file import BYTE, CONTROL, UNKNOWN, WORD_MARK, model_digest, read_model
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, model_path
+from swallow_exp.tokens.shard import (
+    LOSS_NAME,
+    OFFSETS_NAME,
+    TOKENS_NAME,
+    Ends,
+    open_shard,
+    shuffled_order,
+    token_dtype,
+    write_meta,
+    write_shuffled,
+)
+from swallow_exp.vocabulary.model_file import BOS_ID, BYTE, CONTROL, EOS_ID, UNKNOWN, WORD_MARK, model_digest, read_model
+from swallow_exp.vocabulary.tokenizer import model_path
 
 FORMATS = ("megatron", "datatrove")
 STRETCH = 1 << 22  # tokens in memory at once

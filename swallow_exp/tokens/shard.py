@@ -1,4 +1,4 @@
-"""Token shards: the files, their writer and their reader.
+"""Token shards: the files, their order and their reader.
 
 A shard is a folder with
     tokens.bin    every document's ids one after the other; little-endian uint16 when the tokenizer has <= 65,536 pieces, else uint32
@@ -12,12 +12,9 @@ Documents lie in the order they are to be packed. tokens.bin has no header: it c
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy
@@ -74,53 +71,6 @@ class TokenShard:
         return slice(int(self.offsets[document - 1]) if document else 0, int(self.offsets[document]))
 
 
-class ShardWriter:
-    """Streams documents to tokens.bin (and loss.bin) in the order they come; keeps only their ends in memory (8 bytes each)."""
-
-    def __init__(self, folder: Path, *, dtype: numpy.dtype[Any], with_loss: bool) -> None:
-        """Open the files in `folder`; use as a context manager."""
-        self.folder, self.dtype, self.ends, self.trained_tokens = folder, dtype, array("q"), 0
-        self._files = ExitStack()
-        with user_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._tokens = self._files.enter_context(HashedFile(folder / TOKENS_NAME))
-            self._loss = self._files.enter_context(HashedFile(folder / LOSS_NAME)) if with_loss else None
-
-    def __enter__(self) -> ShardWriter:
-        """Itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the files."""
-        self._files.close()
-
-    def add(self, ids: Ids, flags: numpy.typing.NDArray[numpy.uint8] | None = None) -> None:
-        """Append one document; flags (0 | 1 per token) exactly when the shard was opened with them."""
-        self.add_documents(ids, numpy.array([len(ids)], dtype=numpy.int64), flags)
-
-    def add_documents(self, ids: Ids, lengths: Ends, flags: numpy.typing.NDArray[numpy.uint8] | None = None) -> None:
-        """Append documents: all their ids one after the other, and how many each has; flags (0 | 1 per token) as the shard was opened."""
-        assert (flags is not None) == (self._loss is not None) and int(lengths.sum()) == len(ids)
-        with user_disk(self.folder):
-            self._tokens.write(ids.astype(self.dtype, copy=False).tobytes())
-            if self._loss is not None and flags is not None:
-                assert len(flags) == len(ids)
-                self._loss.write(flags.tobytes())
-        self.trained_tokens += len(ids) if flags is None else int(flags.sum())
-        start = self.ends[-1] if self.ends else 0
-        self.ends.frombytes((start + numpy.cumsum(lengths, dtype=numpy.int64)).tobytes())
-
-    @property
-    def offsets(self) -> Ends:
-        """Document ends so far."""
-        return numpy.array(self.ends, dtype="<i8")
-
-    @property
-    def checksums(self) -> dict[str, str]:
-        """File -> sha256 of what was written so far."""
-        return {file.path.name: file.sha256 for file in (self._tokens, self._loss) if file is not None}
-
-
 def _copy_spans(source: Path, target: Path, *, dtype: numpy.dtype[Any], starts: Ends, ends: Ends) -> str:
     """Returns the sha256 of what was written."""
     mapped = numpy.memmap(source, dtype=dtype, mode="r")
@@ -132,6 +82,21 @@ def _copy_spans(source: Path, target: Path, *, dtype: numpy.dtype[Any], starts: 
                 handle.write(mapped[start:end].tobytes())
             advance(len(starts[block]))
     return handle.sha256
+
+
+def shuffled_order(count: int, *, seed: int) -> Ends:
+    """Numbers 0..count-1 in the order of a 64-bit mix of (seed, number); int64, shape (count,).
+
+    A pure function of both, on every machine and with every library version: the mix is the finaliser of splitmix64, because
+    NumPy's own shuffles may change between versions.
+    """
+    with numpy.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+        start = numpy.uint64(seed % (1 << 64)) * numpy.uint64(0xD1342543DE82EF95)
+        key = start + (numpy.arange(count, dtype=numpy.uint64) + numpy.uint64(1)) * numpy.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key = (key ^ (key >> numpy.uint64(shift))) * numpy.uint64(factor)
+        key ^= key >> numpy.uint64(31)
+    return numpy.argsort(key, kind="stable").astype(numpy.int64)
 
 
 def write_shuffled(unshuffled: Path, folder: Path, *, offsets: Ends, order: Ends, dtype: numpy.dtype[Any]) -> dict[str, str]:

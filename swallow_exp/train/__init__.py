@@ -12,7 +12,6 @@ masters     AdamW over bfloat16 parameters with float32 master copies
 strategy    FSDP2 for any number of processes, one included
 resume      continue from a state of any number of processes and any padding
 saving      checkpoints at token marks, by time or tokens, on a stop signal
-snapshot    what Lightning would save, caught instead of written
 reporting   rows of the outbox, heartbeat
 measuring   tokens/s, MFU, memory, waiting
 screen      a bar on a terminal, lines elsewhere

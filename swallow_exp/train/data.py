@@ -9,76 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from swallow_exp.artefact.units import final_marks
 from swallow_exp.config.schema import BudgetConfig
+from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.model.loss import IGNORED
 
 
-class PackedSequence(Protocol):
-    """One sequence of the stream."""
-
-    @property
-    def tokens(self) -> npt.NDArray[np.int64]:
-        """(T + 1,)."""
-
-    @property
-    def loss(self) -> npt.NDArray[np.bool_]:
-        """(T,) flags of the targets tokens[1:]."""
-
-    @property
-    def positions(self) -> npt.NDArray[np.int64] | None:
-        """(T,) from 0 in each document and at the start of the sequence; None when attention crosses documents."""
-
-
-class Progress(Protocol):
-    """Totals after some steps."""
-
-    @property
-    def trained_tokens(self) -> int:
-        """Loss-bearing targets."""
-
-    @property
-    def positions(self) -> int:
-        """All targets."""
-
-    @property
-    def text_bytes(self) -> int:
-        """Bytes of text."""
-
-
-class Stream(Protocol):
-    """What training needs of a stream of sequences."""
-
-    @property
-    def num_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-
-    def __len__(self) -> int:
-        """Sequences of the whole run."""
-
-    def __getitem__(self, position: int) -> PackedSequence:
-        """One sequence."""
-
-    def progress(self, step: int) -> Progress:
-        """Totals after `step` steps."""
-
-    def source_name(self, position: int) -> str:
-        """Which source a sequence is from."""
-
-    def mark_steps(self, every_tokens: int) -> dict[int, int]:
-        """{step: mark} of every checkpoint, token 0 and the end included."""
-
-    def step_of_mark(self, mark_tokens: int) -> int:
-        """First step at or past a mark."""
-
-
-def mark_steps_of(stream: Stream, budget: BudgetConfig) -> dict[int, int]:
+def mark_steps_of(stream: SequenceStream, budget: BudgetConfig) -> dict[int, int]:
     """{step: mark} of every checkpoint a budget asks for, those just before the end too."""
     final = final_marks(budget.tokens, budget.final_checkpoints, budget.final_checkpoint_every_tokens)
     return {stream.step_of_mark(mark): mark for mark in final} | stream.mark_steps(budget.checkpoint_every_tokens)
@@ -97,7 +39,7 @@ class StepBatch(NamedTuple):
 class StepBatches:
     """Batches of one process, one a step, from `start_step` on. Its length is the whole run's, as Lightning counts from the start."""
 
-    def __init__(self, stream: Stream, *, global_batch_sequences: int, start_step: int, rank: int, num_processes: int) -> None:
+    def __init__(self, stream: SequenceStream, *, global_batch_sequences: int, start_step: int, rank: int, num_processes: int) -> None:
         """`rank` of `num_processes` processes that share each step (a tensor group counts as one)."""
         assert global_batch_sequences % num_processes == 0
         assert len(stream) == stream.num_steps * global_batch_sequences

@@ -1,8 +1,8 @@
 """One run from where it stands to its last token mark.
 
-(1) machine    threads, determinism, accelerator
-(2) stream     the plan's sequences                              -> num_steps
-(3) resume     newest complete state, if its inputs are the same -> start step
+(1) check      processes, accelerator, layers, the model's split; the newest state was made from the same inputs -> start step
+(2) build      the plan's sequences, reporter, saver, module, batches
+(3) machine    threads, determinism
 (4) train      Lightning's Trainer over FSDP2; one batch is one optimizer step
 (5) finish     the last export is there                          -> "trained", or "preempted" after a stop signal
 
@@ -37,7 +37,7 @@ from swallow_exp.train.strategy import Processes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How far training came."""
 
     state: str  # trained | preempted
@@ -92,7 +92,7 @@ def prepare_machine(config: Config) -> None:
     torch.use_deterministic_algorithms(config.numerics.deterministic)
 
 
-def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, processes: Processes, stop: StopRequest) -> Outcome:
+def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, processes: Processes, stop: StopRequest) -> TrainingResult:
     """Train `run` to its end or until it is asked to stop. Every process calls it. Raises RequestError on inputs that do not fit."""
     quiet_libraries()
     prepare_machine(config)
@@ -104,18 +104,22 @@ def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, process
     from swallow_exp.train.saving import Saver
     from swallow_exp.train.strategy import check_accelerator, check_processes, init_single_process
 
-    layout = Layout.of(config.strategy, config.machine)
+    layout, strategy, accelerator = Layout.of(config.strategy, config.machine), config.strategy, config.machine.accelerator
     check_processes(processes, layout)
     check_accelerator(config.machine)
-    check_layers(kernels=config.strategy.kernels, compile_layers=config.strategy.compile, accelerator=config.machine.accelerator)
-    attention = choose_attention(config.strategy.attention, accelerator=config.machine.accelerator, precision=config.numerics.precision)
+    check_layers(kernels=strategy.kernels, compile_layers=strategy.compile, accelerator=accelerator)
+    attention = choose_attention(strategy.attention, accelerator=accelerator, precision=config.numerics.precision)
     start = start_weights(run, inputs)
-    _check_model(start, config, layout)
-    stream = open_stream(run.out, inputs, attention=config.mixture.attention)
-    digest = inputs_digest(inputs)
+    plain = read_json(start.folder / CONFIG_NAME)
+    shape, num_pieces = shape_of(plain, config.base_model), int(plain["vocab_size"])
+    check_split(shape, layout, table_rows=padded_size(num_pieces, strategy.pad_vocabulary_multiple))
     state = state_to_resume(run, inputs)
-    start_step = 0 if state is None else state.step
-    facts = RunFacts(run, config, stream, start_step, digest, *_flops(config, start))
+
+    stream = open_stream(run.out, inputs, attention=config.mixture.attention)
+    start_step, length = 0 if state is None else state.step, config.optim.sequence_length
+    flops = flops_per_token(shape, vocabulary_size=num_pieces, sequence_length=length)
+    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=recomputation_level(strategy))
+    facts = RunFacts(run, config, stream, start_step, inputs_digest(inputs), flops, recomputed)
     reporter = Reporter(facts)
     saver = Saver(facts, start=start, reporter=reporter, stop=stop)
     module = PretrainingModule(config, weights=start.folder, attention=attention, stream=stream)
@@ -128,31 +132,17 @@ def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, process
     )
     if processes.world_size == 1:
         init_single_process(config.machine)
-    trainer = make_trainer(config, processes=processes, num_steps=stream.num_steps, callbacks=[reporter, saver])
+    trainer = make_trainer(config, layout, processes=processes, num_steps=stream.num_steps, callbacks=[reporter, saver])
     trainer.fit(module, batches, ckpt_path=None if state is None else str(state.folder), weights_only=True)
     step = int(trainer.global_step)
     if not saver.preempted:
         assert step == stream.num_steps, f"training ended at step {step} of {stream.num_steps}"
         if start_step == step:  # killed after the last state, before its export
             saver.prepare(trainer, module)
-    return Outcome("preempted" if saver.preempted else "trained", step, int(stream.progress(step).trained_tokens))
+    return TrainingResult("preempted" if saver.preempted else "trained", step, int(stream.progress(step).trained_tokens))
 
 
-def _check_model(start: Artefact, config: Config, layout: Layout) -> None:
-    plain = read_json(start.folder / CONFIG_NAME)
-    rows = padded_size(int(plain["vocab_size"]), config.strategy.pad_vocabulary_multiple)
-    check_split(shape_of(plain, config.base_model), layout, table_rows=rows)
-
-
-def _flops(config: Config, start: Artefact) -> tuple[float, float]:
-    """FLOPs of a position: the model's, and those of recomputing activations."""
-    plain = read_json(start.folder / CONFIG_NAME)
-    shape, length = shape_of(plain, config.base_model), config.optim.sequence_length
-    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=recomputation_level(config.strategy))
-    return flops_per_token(shape, vocabulary_size=int(plain["vocab_size"]), sequence_length=length), recomputed
-
-
-def make_trainer(config: Config, *, processes: Processes, num_steps: int, callbacks: list[Any]) -> Any:
+def make_trainer(config: Config, layout: Layout, *, processes: Processes, num_steps: int, callbacks: list[Any]) -> Any:
     """Lightning's Trainer with everything off that this project does itself."""
     import lightning.pytorch as lightning
     from lightning.pytorch.plugins.environments import TorchElasticEnvironment
@@ -163,7 +153,7 @@ def make_trainer(config: Config, *, processes: Processes, num_steps: int, callba
         accelerator=config.machine.accelerator,
         devices=processes.local_world_size,
         num_nodes=processes.world_size // processes.local_world_size,
-        strategy=make_strategy(config.machine, Layout.of(config.strategy, config.machine)),
+        strategy=make_strategy(config.machine, layout),
         plugins=[TorchElasticEnvironment()],  # reads RANK, WORLD_SIZE, ... whoever set them
         precision="32-true",  # mixed precision is FSDP2's own policy, set where the model is sharded
         max_steps=num_steps,
@@ -176,15 +166,11 @@ def make_trainer(config: Config, *, processes: Processes, num_steps: int, callba
         use_distributed_sampler=False,
         default_root_dir=str(Path(config.paths.out)),
     )
-    _drop_signal_broadcast(trainer)
-    return trainer
-
-
-def _drop_signal_broadcast(trainer: Any) -> None:
-    """Lightning broadcasts a SIGTERM flag before every batch and reads it back; our own agreement replaces it."""
+    # Lightning broadcasts a SIGTERM flag before every batch and reads it back; our own agreement replaces it
     loop = trainer.fit_loop.epoch_loop
-    assert hasattr(loop, "_broadcast_sigterm_tensor"), "this Lightning has no per-batch SIGTERM broadcast: drop this function"
+    assert hasattr(loop, "_broadcast_sigterm_tensor"), "this Lightning has no per-batch SIGTERM broadcast: drop these lines"
     loop._broadcast_sigterm_tensor = lambda: None
+    return trainer
 
 
 def quiet_libraries() -> None:

@@ -36,7 +36,7 @@ from swallow_exp.train.failures import (
     read_failures,
     write_failure,
 )
-from swallow_exp.train.nodes import Node
+from swallow_exp.train.nodes import NodeRank
 
 WORKER = (sys.executable, "-m", "swallow_exp.train.worker")
 POLL_SECONDS = 0.1
@@ -56,7 +56,7 @@ def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Se
     _refuse_task_per_process(os.environ, nodes)
     local, first, master = processes // nodes, 0, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     if nodes > 1:
-        node = Node.of(os.environ, nodes=nodes)
+        node = NodeRank.of(os.environ, nodes=nodes)
         first, master = node.rank * local, dict(node.master)
     since = time.time()
     if first == 0:

@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from swallow_exp.mixture.stream import Progress
 from swallow_exp.model.devices import TERA, peak_flops
-from swallow_exp.train.data import Progress
 
 
 @dataclass(frozen=True)

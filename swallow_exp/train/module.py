@@ -19,8 +19,9 @@ import lightning.pytorch as lightning
 import torch
 
 from swallow_exp.config import Config, recomputation_level
-from swallow_exp.model.load import load_model
-from swallow_exp.train.data import StepBatch, Stream
+from swallow_exp.mixture.stream import SequenceStream
+from swallow_exp.model.load_model import load_model
+from swallow_exp.train.data import StepBatch
 from swallow_exp.train.guards import SKIP, STOP, AgreedStop, Guards, Judgement, Suspects, find_suspects
 from swallow_exp.train.masters import collect_gradients, gradient_holders
 from swallow_exp.train.optimizer import make_optimizer
@@ -44,7 +45,7 @@ class StepFigures:
 class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
     """Continual pre-training of a causal language model; one batch is one optimizer step."""
 
-    def __init__(self, config: Config, *, weights: Path, attention: str, stream: Stream) -> None:
+    def __init__(self, config: Config, *, weights: Path, attention: str, stream: SequenceStream) -> None:
         """`weights` is the Hugging Face folder training starts from, `stream` what the batches come from."""
         super().__init__()
         self.automatic_optimization = False  # micro-batches are cut inside the step, so that a batch is a step
@@ -157,9 +158,8 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
         checkpoint["guards"] = self.guards.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state without guards is from before there were any."""
-        if "guards" in checkpoint:
-            self.guards.restore(checkpoint["guards"])
+        """Remember it again."""
+        self.guards.restore(checkpoint["guards"])
 
     def _gradients_fit(self, device: torch.device) -> bool:
         if device.type == "cpu" or self._num_processes == 1:

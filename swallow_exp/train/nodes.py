@@ -16,14 +16,14 @@ NODE_RANK_NAMES = ("NODE_RANK", "GROUP_RANK", "SLURM_NODEID")
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeRank:
     """This node among those of a run."""
 
     rank: int
     master: Mapping[str, str]  # MASTER_ADDR, MASTER_PORT
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], *, nodes: int) -> Node:
+    def of(cls, environment: Mapping[str, str], *, nodes: int) -> NodeRank:
         """One of `nodes` > 1. Raises RequestError when the environment does not say which, or where the first one is."""
         given = next((environment[name] for name in NODE_RANK_NAMES if environment.get(name)), None)
         if given is None or not given.isdigit() or int(given) >= nodes:

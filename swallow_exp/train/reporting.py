@@ -22,13 +22,14 @@ import lightning.pytorch as lightning
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import is_interactive
 from swallow_exp.config import Config
+from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.record.events import append_events
 from swallow_exp.record.status import write_status
-from swallow_exp.train.data import Stream, mark_steps_of
+from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.guards import SKIP, AgreedStop
 from swallow_exp.train.measuring import Device, Meter, peak_memory_bytes
 from swallow_exp.train.module import StepFigures
-from swallow_exp.train.screen import Bar, LogLines, Screen
+from swallow_exp.train.screen import Bar, LogLines
 
 FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0  # what the board of a sweep shows
@@ -40,7 +41,7 @@ class RunFacts:
 
     run: RunPaths
     config: Config
-    stream: Stream
+    stream: SequenceStream
     start_step: int
     inputs_digest: str
     flops_per_token: float
@@ -56,7 +57,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self._rows: list[Mapping[str, Any]] = []
         self._flushed = self._beaten = time.monotonic()
         self._meter: Meter | None = None
-        self._screen: Screen | None = None
+        self._screen: Bar | LogLines | None = None
         marks = mark_steps_of(facts.stream, facts.config.budget)
         self._mark_steps = sorted(marks)
         self._marks = [marks[step] for step in self._mark_steps]

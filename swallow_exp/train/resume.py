@@ -50,23 +50,22 @@ def read_state(folder: Path, model: Any, optimizers: Sequence[Any]) -> dict[str,
     # Lightning's names: save_checkpoint writes them
     state: dict[str, Any] = {"state_dict": get_model_state_dict(model)}
     state |= {f"optimizer_{number}": get_optimizer_state_dict(model, optimizer) for number, optimizer in enumerate(optimizers)}
-    saved = {name: tuple(facts.size) for name, facts in _facts(FileSystemReader(folder)).items() if hasattr(facts, "size")}
+    stored: Mapping[str, Any] = FileSystemReader(folder).read_metadata().state_dict_metadata
+    saved = {name: tuple(facts.size) for name, facts in stored.items() if hasattr(facts, "size")}
     padded: dict[Keys, Any] = {}
     state = _without_padded(state, saved, padded, ())
     load(state, checkpoint_id=folder)
     for keys, tensor in padded.items():
         _read_padded(folder, keys, tensor, saved[".".join(keys)])
-        _put(state, keys, tensor)
+        inner = state
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = tensor
     set_model_state_dict(model, state["state_dict"])
     for number, optimizer in enumerate(optimizers):
         set_optimizer_state_dict(model, optimizer, state[f"optimizer_{number}"])
     rest: dict[str, Any] = torch.load(folder / "meta.pt", weights_only=True)
     return rest
-
-
-def _facts(reader: Any) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
-    return facts
 
 
 def _without_padded(node: Any, saved: Mapping[str, tuple[int, ...]], padded: dict[Keys, Any], keys: Keys) -> Any:
@@ -91,7 +90,7 @@ def _read_padded(folder: Path, keys: Keys, tensor: Any, size: tuple[int, ...]) -
     import torch
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    from swallow_exp.model.load import copy_rows
+    from swallow_exp.model.load_model import copy_rows
 
     whole = torch.empty(size, dtype=tensor.dtype)
     wanted: Any = whole
@@ -99,9 +98,3 @@ def _read_padded(folder: Path, keys: Keys, tensor: Any, size: tuple[int, ...]) -
         wanted = {key: wanted}
     load(wanted, checkpoint_id=folder)
     copy_rows(tensor, whole, rows=size[0])
-
-
-def _put(state: dict[str, Any], keys: Keys, value: Any) -> None:
-    for key in keys[:-1]:
-        state = state[key]
-    state[keys[-1]] = value

@@ -30,16 +30,52 @@ from swallow_exp.checkpoint.index import (
     restore_checkpoints,
 )
 from swallow_exp.checkpoint.state import SavedState, prune_states, remove_partial, set_aside_torn
-from swallow_exp.checkpoint.write import StateWriter, Written
+from swallow_exp.checkpoint.write import Snapshot, StateWriter, WrittenState
 from swallow_exp.record.events import read_events
 from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.reporting import Reporter, RunFacts
 from swallow_exp.train.resume import check_no_randomness
-from swallow_exp.train.snapshot import take_snapshot
 from swallow_exp.train.stopping import StopRequest
 
 NOTHING, SAVE, STOP = 0, 1, 2
 EXPORT_DTYPES = {"32-true": "float32", "bf16-mixed": "bfloat16", "bf16-master": "bfloat16"}  # what the forward pass saw
+
+
+class Snapshots:
+    """Mixed into the strategy, before Lightning's: what `trainer.save_checkpoint` would write is kept here.
+
+    References to this process's shards, not copies: Lightning's own strategy first copies everything
+    to the CPU and then writes while training waits.
+    """
+
+    model: Any
+    taken: dict[str, Any] | None = None
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Shards of the model by name, where they are."""
+        from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+        return dict(get_model_state_dict(self.model))
+
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """Shards of the optimizer's state by parameter name, where they are."""
+        from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+        return dict(get_optimizer_state_dict(self.model, getattr(optimizer, "optimizer", optimizer)))
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        """Keep it for `take_snapshot`."""
+        self.taken = checkpoint
+
+
+def take_snapshot(trainer: Any) -> Snapshot:
+    """Everything a Lightning trainer needs to continue, under the names resume.py reads. Every process must call it."""
+    trainer.save_checkpoint("caught by the strategy", weights_only=False)
+    taken = trainer.strategy.taken
+    trainer.strategy.taken = None
+    tensors = {"state_dict": taken.pop("state_dict")}
+    tensors |= {f"optimizer_{number}": state for number, state in enumerate(taken.pop("optimizer_states", []))}
+    return Snapshot(tensors, taken)
 
 
 class Agreement:
@@ -184,15 +220,13 @@ class Saver(lightning.Callback):  # type: ignore[misc]
     def _await(self, trainer: Any) -> None:
         """Wait for the save in flight; the run goes on saying that it is alive."""
         assert self._writer is not None
-        if trainer.is_global_zero:
-            self._note(trainer, self._writer.wait(meanwhile=lambda: self._still_saving(trainer.global_step)))
-        else:
-            self._note(trainer, self._writer.wait())
 
-    def _still_saving(self, step: int) -> None:
-        self._reporter.beat(step)
-        if is_interactive():
-            say(f"{self._facts.run.run_id}: waiting for a checkpoint to be written")
+        def meanwhile() -> None:
+            self._reporter.beat(trainer.global_step)
+            if is_interactive():
+                say(f"{self._facts.run.run_id}: waiting for a checkpoint to be written")
+
+        self._note(trainer, self._writer.wait(meanwhile=meanwhile) if trainer.is_global_zero else self._writer.wait())
 
     def _publish(self, state: SavedState) -> str | None:
         """What the first process does with a complete state, in the writer's thread."""
@@ -217,7 +251,7 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds))
         return digest
 
-    def _note(self, trainer: Any, written: Written | None) -> None:
+    def _note(self, trainer: Any, written: WrittenState | None) -> None:
         """Say in the outbox what a save cost."""
         if written is None or not trainer.is_global_zero:
             return

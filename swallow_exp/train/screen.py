@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from swallow_exp.artefact.progress import say
 from swallow_exp.artefact.units import format_bytes, format_count
@@ -74,19 +74,6 @@ def train_line(row: Mapping[str, Any], *, total_tokens: int, total_steps: int, e
     words += [f"eta={format_duration(eta)}"] if eta is not None else []
     words += [f"next={short(format_count(next_mark))}"] if next_mark is not None else []
     return " ".join(words)
-
-
-class Screen(Protocol):
-    """Where a run shows itself."""
-
-    def show(self, row: Mapping[str, Any], *, next_mark: int | None) -> None:
-        """A new train row, and the checkpoint mark that comes next."""
-
-    def say(self, line: str) -> None:
-        """Something worth reading, at once."""
-
-    def close(self) -> None:
-        """Nothing more will come."""
 
 
 class LogLines:

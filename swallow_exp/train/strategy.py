@@ -77,7 +77,7 @@ def make_strategy(machine: MachineConfig, layout: Layout) -> Any:
 
     from swallow_exp.model.parallel import make_meshes
     from swallow_exp.train.resume import read_state
-    from swallow_exp.train.snapshot import Snapshots
+    from swallow_exp.train.saving import Snapshots
 
     timeout = timedelta(seconds=machine.collective_timeout_seconds)
 

@@ -21,7 +21,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.paths import fertility_file
 from swallow_exp.artefact.progress import progress_bar
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.record.token_counts import COLUMNS, has_fertility, write_fertility
 from swallow_exp.vocabulary.fertility import HELDOUT_CHARACTERS
 from swallow_exp.vocabulary.model_file import model_digest, read_model

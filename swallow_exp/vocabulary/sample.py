@@ -22,7 +22,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.progress import progress_bar, track
 from swallow_exp.config.schema import VocabularyConfig
-from swallow_exp.corpus.build import read_documents
+from swallow_exp.corpus.build_corpus import read_documents
 from swallow_exp.vocabulary.segment import segment_texts
 
 

@@ -12,20 +12,7 @@ from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
-from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID, model_digest, read_model, without_dummy_prefix
-
-__all__ = [
-    "BOS_ID",
-    "EOS_ID",
-    "HUGGING_FACE_FOLDER",
-    "MODEL_NAME",
-    "added_piece_segments",
-    "first_difference_of_ids",
-    "load_continuation",
-    "load_tokenizer",
-    "model_path",
-    "tokenizer_digest",
-]
+from swallow_exp.vocabulary.model_file import model_digest, read_model, without_dummy_prefix
 
 MODEL_NAME = "tokenizer.model"
 HUGGING_FACE_FOLDER = "hf"

@@ -113,7 +113,7 @@ def test_tasks_have_the_names_of_our_suites() -> None:
 def test_metrics_have_the_names_of_our_records(package: str) -> None:
     """Shots, metric and aggregate of a published task are those of the task we built after it."""
     data = REPOSITORY / "tests" / "data" / "evaluation"
-    module = import_module(f"swallow_exp.evaluate.tasks.{package}")
+    module = import_module(f"swallow_exp.evaluate.tasks.{package}.task")
     for built in module.tasks(DataFolder(data), SuiteConfig()):
         if built.profile == "paper":
             task = read_tasks()[built.name]

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from exported import MARKS, make_exported_run, write_export
+from whole_checkpoints import check_checkpoints
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints, check_export
+from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.handover import ORIGIN_NAME, copy_export
 from swallow_exp.checkpoint.index import read_checkpoints, write_checkpoints
 from swallow_exp.model.folder import WEIGHTS_INDEX_NAME, weights_digest

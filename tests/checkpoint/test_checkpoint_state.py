@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from whole_checkpoints import check_checkpoints
 
-from swallow_exp.artefact.files import sha256_file, write_json_atomic
+from swallow_exp.artefact.files import sha256_file
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints
 from swallow_exp.checkpoint.index import CheckpointRecord, add_checkpoint, read_checkpoints
 from swallow_exp.checkpoint.state import (
     COMPLETE_NAME,
@@ -63,15 +63,6 @@ def test_the_newest_complete_state_counts(tmp_path: Path) -> None:
     assert steps(run) == [2, 9, 10] and torn_states(run) == []
     newest = newest_state(run)
     assert newest is not None and (newest.step, newest.trained_tokens, newest.inputs_digest) == (10, 1000, "i")
-
-
-def test_a_state_of_the_first_version_counts(tmp_path: Path) -> None:
-    run = RunPaths.of(tmp_path, "run")
-    folder = make_state(run, 2)
-    write_json_atomic(folder / COMPLETE_NAME, {"step": 2, "trained_tokens": 200, "inputs_digest": "i"})
-    assert steps(run) == [2]
-    (folder / PLAN_NAME).unlink()
-    assert steps(run) == []
 
 
 def cut(file: Path) -> None:

@@ -22,8 +22,8 @@ from pyarrow import parquet
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus, read_documents, read_pairs
-from swallow_exp.corpus.split import is_heldout
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents, read_pairs
+from swallow_exp.corpus.write import is_heldout
 
 ODD_TEXTS = [
     "日本語\u3000の文\u2028二行目\u0085三行目",
@@ -452,7 +452,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(content))
     script = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from swallow_exp.config.schema import SourceConfig\nfrom swallow_exp.corpus.build import build_corpus, read_documents\n"
+        "from swallow_exp.config.schema import SourceConfig\nfrom swallow_exp.corpus.build_corpus import build_corpus, read_documents\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "source = SourceConfig(name='big', language='ja', files=['a.jsonl.zst'])\n"

@@ -14,7 +14,7 @@ from archive_pages import article, write_archives
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus, read_documents
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents
 from swallow_exp.corpus.crawl.__main__ import PACKAGES, run
 from swallow_exp.corpus.lines import read_lines
 

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus, read_documents, read_pairs
-from swallow_exp.corpus.split import is_heldout
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents, read_pairs
+from swallow_exp.corpus.write import is_heldout
 
 FRACTION = 0.3
 KINDS = [("documents", "ja"), ("documents", "en"), ("pairs", "en-ja")]

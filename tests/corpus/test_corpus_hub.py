@@ -22,7 +22,7 @@ from pyarrow import parquet
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus
+from swallow_exp.corpus.build_corpus import build_corpus
 from swallow_exp.corpus.hub import HubDataset, _stream, hub_dataset
 from swallow_exp.corpus.read import read_documents_of
 from swallow_exp.record.identity import identity_of, run_id_of
@@ -209,7 +209,7 @@ import json, sys
 from pathlib import Path
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus, read_documents
+from swallow_exp.corpus.build_corpus import build_corpus, read_documents
 for changes in json.loads(sys.argv[1]):
     try:
         asked = {"name": "web", "language": "ja", "dataset": "owner/name", "dataset_revision": "COMMIT", "id_field": "id", **changes}

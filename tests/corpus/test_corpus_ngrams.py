@@ -15,8 +15,8 @@ import regex
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config.schema import SourceConfig
 from swallow_exp.corpus import ngrams, overlap
-from swallow_exp.corpus.build import build_corpus
-from swallow_exp.corpus.ngrams import CHARACTERS, WINDOW, WORDS, Finder, Wanted, count_units, in_pieces, kind_of, ngrams_of
+from swallow_exp.corpus.build_corpus import build_corpus
+from swallow_exp.corpus.ngrams import CHARACTERS, WINDOW, WORDS, Finder, NgramQuery, count_units, in_pieces, kind_of, ngrams_of
 from swallow_exp.corpus.overlap import find_in_training_text
 
 UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}ー]", flags=regex.V1)
@@ -95,7 +95,7 @@ def test_a_text_is_cut_as_its_script_asks() -> None:
 def test_found_is_what_both_sides_have_however_the_stream_is_cut(size: int) -> None:
     items, stream = random_texts(1, 60), [*random_texts(2, 200), *random_texts(1, 20)]
     sides = {kind: (ngrams_of(items, kind)[0], ngrams_of(stream, kind)[0]) for kind in (CHARACTERS, WORDS)}
-    finder = Finder(wanted := Wanted.of({kind: [mine] for kind, (mine, _) in sides.items()}))
+    finder = Finder(wanted := NgramQuery.of({kind: [mine] for kind, (mine, _) in sides.items()}))
     for kind, (mine, theirs) in sides.items():
         found = {int(place) for start in range(0, len(stream), size) for place in finder(stream[start : start + size]).get(kind, [])}
         hit = {int(h) for h in wanted.hashes[kind][sorted(found)]}
@@ -124,8 +124,8 @@ def corpus(tmp_path: Path) -> Artefact:
     return build_corpus(source, out=tmp_path, data=tmp_path)
 
 
-def wanted_of(texts: list[str]) -> Wanted:
-    return Wanted.of({kind: [ngrams_of(texts, kind)[0]] for kind in (CHARACTERS, WORDS)})
+def wanted_of(texts: list[str]) -> NgramQuery:
+    return NgramQuery.of({kind: [ngrams_of(texts, kind)[0]] for kind in (CHARACTERS, WORDS)})
 
 
 def test_a_pass_that_was_killed_goes_on_where_it_was(corpus: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(corpus: Artefact, tmp_path:
     def counted(limit: int) -> Iterator[None]:
         original = overlap._finder
 
-        def make(wanted: Wanted):  # type: ignore[no-untyped-def]
+        def make(wanted: NgramQuery):  # type: ignore[no-untyped-def]
             work = original(wanted)
 
             def counting(batch):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config.schema import SourceConfig
-from swallow_exp.corpus.build import build_corpus, read_pairs
+from swallow_exp.corpus.build_corpus import build_corpus, read_pairs
 from swallow_exp.corpus.inputs import InputFile
 from swallow_exp.corpus.pairs import read_pairs_of
 

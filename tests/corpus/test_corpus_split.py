@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swallow_exp.corpus.document import Document
-from swallow_exp.corpus.split import is_heldout, split_position
-from swallow_exp.corpus.write import SPLITS, SplitWriter, split_file
+from swallow_exp.corpus.write import SPLITS, SplitWriter, is_heldout, split_file, split_position
 
 IDS = st.text(st.characters(exclude_categories=("Cs",)))
 FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)

@@ -31,8 +31,8 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import sentencepiece
 
     from swallow_exp.corpus.miniature import documents, pairs
-    from swallow_exp.vocabulary.export import write_twin
     from swallow_exp.vocabulary.model_file import parse_model
+    from swallow_exp.vocabulary.twin import write_twin
 
     folder = tmp_path_factory.mktemp("tokenizer")
     text = folder / "text.txt"
@@ -128,7 +128,7 @@ def knowing_export(tmp_path_factory: pytest.TempPathFactory, make_export: Callab
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """An output root with small corpora of the three miniature sources."""
     from swallow_exp.config.schema import SourceConfig
-    from swallow_exp.corpus.build import build_corpus
+    from swallow_exp.corpus.build_corpus import build_corpus
 
     out = tmp_path_factory.mktemp("corpora")
     common: dict[str, Any] = {"max_documents": 300, "heldout_fraction": 0.1}

@@ -43,7 +43,7 @@ def test_a_dataset_has_a_task_a_readme_and_test_data(package: str) -> None:
     for name in ("__init__.py", "task.py", "README.md"):
         assert (folder / name).is_file(), f"{package} lacks {name}"
     assert [path for path in (TEST_DATA / package).rglob("*") if path.is_file()], f"no items in {TEST_DATA / package}"
-    assert callable(import_module(f"swallow_exp.evaluate.tasks.{package}").tasks)
+    assert callable(import_module(f"swallow_exp.evaluate.tasks.{package}.task").tasks)
     assert list((REPOSITORY / "tests" / "evaluate").glob(f"test_evaluate_*{package}*.py")) or any(
         re.search(rf"\b{package}\b", path.read_text(encoding="utf-8"))
         for path in (REPOSITORY / "tests" / "evaluate").glob("test_evaluate_*.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.evaluate.metrics import marked_number
+from swallow_exp.evaluate.metrics.gsm8k import marked_number
 from swallow_exp.evaluate.suite import build_tasks
 from swallow_exp.evaluate.task import Item
 from swallow_exp.evaluate.tasks.hellaswag.task import clean

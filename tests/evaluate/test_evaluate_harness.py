@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from swallow_exp.evaluate.harness import evaluate_task, settings_of
-from swallow_exp.evaluate.metrics import ACCURACY, BITS_PER_BYTE, EXACT_MATCH
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, BITS_PER_BYTE
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
 from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Task
 from swallow_exp.evaluate.tasks.miniature import miniature_answer, miniature_choice, miniature_translation
 from swallow_exp.record.aggregate import score_of_items

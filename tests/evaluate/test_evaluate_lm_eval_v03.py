@@ -11,19 +11,18 @@ from typing import Any
 import pytest
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.evaluate.fit import Ruler
 from swallow_exp.evaluate.harness import evaluate_task
-from swallow_exp.evaluate.metrics import ACCURACY, ACCURACY_NORM
-from swallow_exp.evaluate.shots import chosen_shots
-from swallow_exp.evaluate.task import CHOICE, Item, Output, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
+from swallow_exp.evaluate.shots import chosen_shots, running_shots
+from swallow_exp.evaluate.task import CHOICE, Item, Output, Ruler, Task
+from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, enough, spread_shots
 
 POOL = [Item(f"p{n}", f"c{n // 2}", f"question {n}", f"answer {n}") for n in range(40)]
 ASKED = [Item(f"a{n}", f"a{n}", f"asked {n}", f"answer {n}") for n in range(7)]
 
 
 def test_one_generator_shuffles_and_then_draws() -> None:
-    shots = continued_shots(lambda: ASKED, POOL)
+    shots = running_shots(ASKED, POOL, 8)
     generator = random.Random(42)
     documents = list(ASKED)
     generator.shuffle(documents)
@@ -37,7 +36,7 @@ PINNED = ["p5", "p35", "p18", "p23", "p12", "p4", "p2", "p14"]
 
 
 def test_drawn_from_the_questions_themselves_without_the_question() -> None:
-    shots = continued_shots(lambda: POOL, POOL, pool_is_asked=True)
+    shots = running_shots(POOL, POOL, 8, pool_is_asked=True)
     generator = random.Random(42)
     documents = list(POOL)
     generator.shuffle(documents)
@@ -51,7 +50,7 @@ def test_drawn_from_the_questions_themselves_without_the_question() -> None:
 
 def test_copies_of_a_question_are_not_among_its_examples() -> None:
     copies = [replace(item, item_id=f"q{n}", prompt=f"question {n % 5}", target="x") for n, item in enumerate(POOL[:20])]
-    shots = continued_shots(lambda: copies, copies, pool_is_asked=True)
+    shots = running_shots(copies, copies, 8, pool_is_asked=True)
     for item in copies:
         assert len(shots(item)) == 8 and item.prompt not in {shot.prompt for shot in shots(item)}
         assert len({shot.item_id for shot in shots(item)}) == 8
@@ -73,9 +72,8 @@ def test_too_few_to_draw_from_is_said() -> None:
 
 
 def _choice(items: list[Item]) -> list[Task]:
-    shots = spread_shots(POOL, salt="x")
     return both_profiles(
-        "quiz", version="1", family="choice", output_type=CHOICE, items=lambda: items, paper_shots=shots, fair_shots=shots,
+        "quiz", version="1", family="choice", output_type=CHOICE, items=items, pool=POOL,
         paper_metrics=(ACCURACY,), fair_metrics=(ACCURACY, ACCURACY_NORM),
     )  # fmt: skip
 

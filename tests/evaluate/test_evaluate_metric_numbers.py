@@ -7,16 +7,8 @@ import string
 
 import pytest
 
-from swallow_exp.evaluate.metrics import (
-    GSM8K_FAIR,
-    GSM8K_PAPER,
-    TRIVIA_EXACT_FAIR,
-    TRIVIA_EXACT_PAPER,
-    TRIVIA_F1,
-    final_number,
-    marked_number,
-    trivia_normalise,
-)
+from swallow_exp.evaluate.metrics.gsm8k import GSM8K_FAIR, GSM8K_PAPER, final_number, marked_number
+from swallow_exp.evaluate.metrics.triviaqa import TRIVIA_EXACT_FAIR, TRIVIA_EXACT_PAPER, TRIVIA_F1, trivia_normalise
 from swallow_exp.evaluate.task import Item, Output
 
 SOLUTIONS = [  # answer, what the paper's tool reads, what is fair

@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from swallow_exp.evaluate.metrics import SQUAD_FAIR, SQUAD_PAPER, UNANSWERABLE, squad_prediction, squad_scores
+from swallow_exp.evaluate.metrics.squad import SQUAD_FAIR, SQUAD_PAPER, UNANSWERABLE, squad_prediction, squad_scores
 from swallow_exp.evaluate.task import Item, Output
 
 WORDS = [

@@ -8,14 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from swallow_exp.evaluate.metrics import (
-    ACCURACY,
-    BITS_PER_BYTE,
-    BLEU_JAPANESE,
-    EXACT_MATCH,
-    bleu_statistics,
-    first_sentence,
-)
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, BITS_PER_BYTE
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH, first_sentence
+from swallow_exp.evaluate.metrics.translation import BLEU_JAPANESE, bleu_statistics
 from swallow_exp.evaluate.task import Item, Output
 from swallow_exp.record.aggregate import score_of_items
 

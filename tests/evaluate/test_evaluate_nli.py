@@ -19,7 +19,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.evaluate.data import MissingData
 from swallow_exp.evaluate.harness import evaluate_task
-from swallow_exp.evaluate.metrics import macro_f1, matthews, mean_recall
+from swallow_exp.evaluate.metrics.labels import macro_f1, matthews, mean_recall
 from swallow_exp.evaluate.suite import DATASETS, build_tasks, collect_tasks
 from swallow_exp.evaluate.task import Output, Task
 from swallow_exp.evaluate.tasks.jsem.task import FILES, PHENOMENA

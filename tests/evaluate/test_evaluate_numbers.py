@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swallow_exp.evaluate.metrics import NUMBER_FAIR, NUMBER_PAPER, last_number, last_number_paper
+from swallow_exp.evaluate.metrics.numbers import NUMBER_FAIR, NUMBER_PAPER, last_number, last_number_paper
 from swallow_exp.evaluate.task import Item, Output
 
 # answer, what the fork reads, what the fair profile reads

@@ -14,11 +14,12 @@ from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.schema import SourceConfig, SuiteConfig
-from swallow_exp.corpus.build import build_corpus
+from swallow_exp.corpus.build_corpus import build_corpus
 from swallow_exp.evaluate import overlap
-from swallow_exp.evaluate.metrics import ACCURACY, BITS_PER_BYTE, EXACT_MATCH
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, BITS_PER_BYTE
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
 from swallow_exp.evaluate.overlap import Overlap, question_and_gold
-from swallow_exp.evaluate.plan import Plan
+from swallow_exp.evaluate.planner import Plan
 from swallow_exp.evaluate.run import evaluate_runs
 from swallow_exp.evaluate.suite import Collected
 from swallow_exp.evaluate.task import CHOICE, GENERATE, ROLLING, Item, Task

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from swallow_exp.evaluate.fit import DROP_FIRST_SHOTS, Fit, Ruler
 from swallow_exp.evaluate.harness import evaluate_task
-from swallow_exp.evaluate.metrics import ACCURACY, EXACT_MATCH
-from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Item, Metric, Output, Task
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
+from swallow_exp.evaluate.shots import DROP_FIRST_SHOTS
+from swallow_exp.evaluate.task import CHOICE, CONDITIONAL, GENERATE, ROLLING, Fit, Item, Metric, Output, Ruler, Task
 
 SHOTS = [Item(f"s{n}", f"s{n}", f"花{n}は", "赤") for n in range(4)]
 

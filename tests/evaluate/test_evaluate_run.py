@@ -117,7 +117,7 @@ def test_continues_after_a_kill_between_and_inside_tasks(
         raise _Killed
 
     with monkeypatch.context() as patch:  # after the first result was written, before its rows were
-        patch.setattr(evaluation, "announce", lambda some: killed() if some else 0)
+        patch.setattr(evaluation, "append_evaluation_rows", lambda some: killed() if some else 0)
         with pytest.raises(_Killed):
             evaluate_runs(tmp_path, [run_id])
     assert read_result(run.evaluation(0, MINI[0])) is not None and not list(read_events(run.events))

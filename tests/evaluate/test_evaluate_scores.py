@@ -17,16 +17,13 @@ import numpy as np
 import pytest
 
 from swallow_exp.evaluate.data import MissingPackage
-from swallow_exp.evaluate.metrics import (
+from swallow_exp.evaluate.metrics.rouge import ROUGE2_FAIR, ROUGE2_PAPER, japanese_words
+from swallow_exp.evaluate.metrics.strings import CHAR_F1_PAPER, char_f1
+from swallow_exp.evaluate.metrics.translation import (
     BLEU_EN_JA_FAIR,
     BLEU_EN_JA_PAPER,
     BLEU_JA_EN_FAIR,
     BLEU_JA_EN_PAPER,
-    CHAR_F1_PAPER,
-    ROUGE2_FAIR,
-    ROUGE2_PAPER,
-    char_f1,
-    japanese_words,
     nagisa_words,
     require_nagisa,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from swallow_exp.evaluate.metrics import EXACT_MATCH
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
 from swallow_exp.evaluate.shots import drawn_shots, fixed_shots
 from swallow_exp.evaluate.subset import choose_part
 from swallow_exp.evaluate.task import GENERATE, Item, Task

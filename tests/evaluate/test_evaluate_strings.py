@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from swallow_exp.evaluate.metrics import (
+from swallow_exp.evaluate.metrics.strings import (
     CHAR_F1_FAIR,
     CHAR_F1_PAPER,
     EXACT_MATCH_FAIR,

@@ -10,7 +10,7 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.corpus.miniature import items
 from swallow_exp.evaluate.suite import BUILDERS, build_tasks, known_tasks
 from swallow_exp.evaluate.tasks import heldout as heldout_module
@@ -81,7 +81,7 @@ def test_heldout_documents_are_cut_and_limited(sources: list[HeldoutSource], mon
 
 def test_nothing_held_out_is_said_and_left_out(tmp_path: Path, sources: list[HeldoutSource], capsys: pytest.CaptureFixture[str]) -> None:
     from swallow_exp.config.schema import SourceConfig
-    from swallow_exp.corpus.build import build_corpus
+    from swallow_exp.corpus.build_corpus import build_corpus
 
     config = SourceConfig(name="all", language="en", files=["miniature:english"], max_documents=20, heldout_fraction=0.0)
     empty = HeldoutSource("all", "documents", build_corpus(config, out=tmp_path, data=tmp_path))

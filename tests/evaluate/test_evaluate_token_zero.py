@@ -11,11 +11,11 @@ import pytest
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, compose_config
-from swallow_exp.corpus.build import read_documents
+from swallow_exp.corpus.build_corpus import read_documents
 from swallow_exp.evaluate.harness import evaluate_task, load_checkpoint, settings_of
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource, heldout_tasks
 from swallow_exp.model.weights import build_weights
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.tokenizer import load_tokenizer
 
 STEPS, ROWS, LENGTH = 150, 16, 64

@@ -16,7 +16,8 @@ from sacrebleu import corpus_bleu
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.evaluate.harness import evaluate_task
-from swallow_exp.evaluate.metrics import japanese_words, nagisa_words
+from swallow_exp.evaluate.metrics.rouge import japanese_words
+from swallow_exp.evaluate.metrics.translation import nagisa_words
 from swallow_exp.evaluate.suite import Collected, collect_tasks
 from swallow_exp.evaluate.task import Output, Task
 

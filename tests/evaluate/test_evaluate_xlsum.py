@@ -15,10 +15,9 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.evaluate.data import MissingData
-from swallow_exp.evaluate.fit import Ruler
 from swallow_exp.evaluate.harness import evaluate_task
 from swallow_exp.evaluate.suite import build_tasks, collect_tasks
-from swallow_exp.evaluate.task import Task
+from swallow_exp.evaluate.task import Ruler, Task
 from swallow_exp.evaluate.tasks.xlsum.cut import cut_article, first_sentences
 from swallow_exp.evaluate.tasks.xlsum.task import ARTICLE_CHARACTERS, FAIR_CHARACTERS
 from swallow_exp.record.store import statistics_column

@@ -14,14 +14,14 @@ from swallow_exp.artefact.manifest import Artefact, build_artefact, find_artefac
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.index import CheckpointRecord, write_checkpoints
 from swallow_exp.config import ParallelConfig, SourceConfig, VocabularyConfig, compose_config
-from swallow_exp.corpus.build import build_corpus
+from swallow_exp.corpus.build_corpus import build_corpus
 from swallow_exp.inspect.verify import verify, verify_and_print
 from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.identity import identity_of
 from swallow_exp.record.status import write_status
 from swallow_exp.sweep.build import run_paths
-from swallow_exp.tokens.build import build_tokens
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.tokens.build_shards import build_tokens
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
 RUN_WORDS = ["experiment=miniature_base"]
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, compose_config
-from swallow_exp.mixture.plan import build_plan, planned_sources
+from swallow_exp.mixture.build_plan import build_plan, planned_sources
 from swallow_exp.mixture.stream import SequenceStream
-from swallow_exp.tokens.shard import ShardWriter, open_shard, write_meta
+from swallow_exp.tokens.shard import open_shard, write_meta
 
 T, B = 8, 4  # sequence_length, global_batch_sequences
 
@@ -30,11 +30,12 @@ def make_shard(
     """A shard whose ids count upwards from first_id, so that a window tells where it was cut."""
     folder = root / name
     folder.mkdir(parents=True)
-    ids = np.arange(first_id, first_id + num_tokens, dtype="<u2")
-    with ShardWriter(folder, dtype=np.dtype("<u2"), with_loss=flags is not None) as writer:
-        writer.add_documents(ids, np.array(lengths or [num_tokens]), flags)
-    np.save(folder / "offsets.npy", writer.offsets)
-    meta = {"dtype": "uint16", "documents": len(lengths or [0]), "tokens": num_tokens, "trained_tokens": writer.trained_tokens}
+    np.arange(first_id, first_id + num_tokens, dtype="<u2").tofile(folder / "tokens.bin")
+    if flags is not None:
+        flags.astype(np.uint8).tofile(folder / "loss.bin")
+    np.save(folder / "offsets.npy", np.cumsum(lengths or [num_tokens]).astype("<i8"))
+    trained = num_tokens if flags is None else int(flags.sum())
+    meta = {"dtype": "uint16", "documents": len(lengths or [0]), "tokens": num_tokens, "trained_tokens": trained}
     write_meta(folder, {**meta, "text_bytes": 3 * num_tokens, "tokenizer_digest": tokenizer})
     return Artefact(folder, {"digest": f"{name}{num_tokens}", "counts": meta})
 

@@ -17,13 +17,13 @@ from made_shards import config_of
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, SourceConfig, VocabularyConfig, compose_config
-from swallow_exp.corpus.build import build_corpus, read_pairs
-from swallow_exp.mixture.plan import PLAN_NAME, build_plan
+from swallow_exp.corpus.build_corpus import build_corpus, read_pairs
+from swallow_exp.mixture.build_plan import PLAN_NAME, build_plan
 from swallow_exp.mixture.stream import SequenceStream
-from swallow_exp.tokens.build import build_tokens
+from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.encode import directions
 from swallow_exp.tokens.shard import open_shard
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.tokenizer import load_tokenizer
 
 CELLS = ("ntp_mixed", "ntp_two_staged", "ti_mixed", "ti_two_staged")

@@ -16,7 +16,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.config import GroupConfig, PartConfig
-from swallow_exp.mixture.plan import PLAN_NAME, build_plan, source_order
+from swallow_exp.mixture.build_plan import PLAN_NAME, build_plan, source_order
 from swallow_exp.mixture.quotas import largest_remainder
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from made_shards import T, config_of, make_shard, open_plan
 
-from swallow_exp.artefact.files import read_json, write_json_atomic
+from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import Config, GroupConfig, PartConfig
-from swallow_exp.mixture.plan import PLAN_NAME
+from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.mixture.tree import plan_tree
 
 
@@ -65,13 +65,3 @@ def test_stages_groups_and_sources_are_counted(shards: dict[str, Artefact], tmp_
     off = planned - 0.9 * (len(stream) - 100)
     assert f"{off:+.2f}" in lines[5] and abs(off) < 1
     assert f"{facts['steps']} steps" in lines[-1] and f"{len(stream) * T:,} positions" in lines[-1] and plan.id in lines[-1]
-
-
-def test_a_plan_of_an_earlier_version_is_still_shown(shards: dict[str, Artefact], tmp_path: Path) -> None:
-    config = config_of()
-    plan, _ = open_plan(config, shards, tmp_path / "out")
-    facts = read_json(plan.folder / PLAN_NAME)
-    later = ("stage", "group", "asked", "share", "off_sequences")
-    old = [{key: value for key, value in source.items() if key not in later} for source in facts["sources"]]
-    write_json_atomic(plan.folder / PLAN_NAME, {key: value for key, value in facts.items() if key != "stages"} | {"sources": old})
-    assert any("miniature_japanese" in line and "90.00%" in line for line in plan_tree(config, plan))

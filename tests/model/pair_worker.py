@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 
-from swallow_exp.model.load import load_model
+from swallow_exp.model.load_model import load_model
 from swallow_exp.model.loss import IGNORED, chunked_loss
 from swallow_exp.train.masters import MasterAdamW, collect_gradients, gradient_holders
 

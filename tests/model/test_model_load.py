@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_run import base_vocabulary, tiny_config
 
-from swallow_exp.model.load import load_model
+from swallow_exp.model.load_model import load_model
 from swallow_exp.model.weights import build_weights
 
 

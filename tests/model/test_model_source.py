@@ -13,8 +13,8 @@ from test_model_load import mesh  # noqa: F401  a fixture
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config import BaseModelConfig
 from swallow_exp.model.folder import CONFIG_NAME, save_weights, stored_tensors
-from swallow_exp.model.load import load_model
-from swallow_exp.model.source import check_source, check_tensors, rope_of, rope_types
+from swallow_exp.model.load_model import load_model
+from swallow_exp.model.source import ROPE_TYPES, check_source, check_tensors, rope_of
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -95,7 +95,7 @@ def test_the_older_way_to_write_rotary_settings_is_read(tmp_path: Path, mesh: An
 def test_rotary_types_are_the_librarys() -> None:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    assert set(rope_types()) - {"default"} <= ROPE_INIT_FUNCTIONS.keys()
+    assert set(ROPE_TYPES) - {"default"} <= ROPE_INIT_FUNCTIONS.keys()
 
 
 @pytest.mark.parametrize(

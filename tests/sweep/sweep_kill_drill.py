@@ -30,8 +30,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "fakes"))
 from wandb_server import FakeWandbServer
 
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints
-from swallow_exp.checkpoint.index import read_checkpoints
+from swallow_exp.checkpoint.check_states import check_states
+from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
+from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.events import read_events
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import list_run_ids, read_curve, read_evaluations
@@ -200,7 +201,8 @@ def compare_runs(calm: Drill, killed: Drill, run_id: str) -> str:
     assert curves[0] == curves[1] and len(curves[0]) == calm.steps
     digests = [[(one.step, one.digest) for one in read_checkpoints(run)] for run in (first, second)]
     assert digests[0] == digests[1] and len(digests[0]) == MARKS + 1
-    assert check_checkpoints(second) == []
+    assert check_states(second) == []
+    assert all(weights_digest(resolve_export(second, record)) == record.digest for record in read_checkpoints(second))
     asked = Counter((row["trained_tokens"], row["task"], row["metric"], row["profile"]) for row in read_events(second.events, "evaluation"))
     assert set(asked.values()) == {1}
     attempts = int(read_status(second.status)["attempts"])

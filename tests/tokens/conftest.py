@@ -7,8 +7,8 @@ import pytest
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import ParallelConfig, SourceConfig, VocabularyConfig
-from swallow_exp.corpus.build import build_corpus
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.corpus.build_corpus import build_corpus
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
 NOUNS = [("fox", "狐"), ("king", "王様"), ("farmer", "農夫"), ("sailor", "船乗り"), ("teacher", "先生")]
 THINGS = [("letter", "手紙"), ("flower", "花"), ("stone", "石"), ("fish", "魚"), ("lamp", "灯り"), ("map", "地図")]

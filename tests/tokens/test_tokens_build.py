@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import ParallelConfig
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.corpus.document import Pair
-from swallow_exp.tokens.build import build_tokens
+from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.encode import Direction, directions, encode_pairs
 from swallow_exp.tokens.shard import open_shard
 from swallow_exp.vocabulary.tokenizer import load_continuation, load_tokenizer, tokenizer_digest
@@ -179,7 +179,7 @@ def test_nothing_to_train_on_is_refused(english, base, tmp_path) -> None:
 
 
 def test_a_failed_build_leaves_only_its_finished_parts(english, base, tmp_path, monkeypatch) -> None:
-    import swallow_exp.tokens.build as module
+    import swallow_exp.tokens.build_shards as module
 
     def fail(*args: object, **options: object) -> None:
         raise KeyboardInterrupt

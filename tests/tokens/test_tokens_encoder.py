@@ -9,10 +9,10 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config import compose_config
 from swallow_exp.tokens import blocks
-from swallow_exp.tokens.build import build_tokens
+from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.encoder import check_encoder, check_same_ids, make_encode
-from swallow_exp.vocabulary.export import EDGE_STRINGS
 from swallow_exp.vocabulary.tokenizer import load_tokenizer, model_path
+from swallow_exp.vocabulary.twin import EDGE_STRINGS
 
 FILES = ("tokens.bin", "offsets.npy", "meta.json")
 

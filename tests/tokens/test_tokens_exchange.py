@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.tokens import datatrove, megatron
-from swallow_exp.tokens.build import build_tokens
-from swallow_exp.tokens.check import check_shard
+from swallow_exp.tokens.build_shards import build_tokens
+from swallow_exp.tokens.check_shard import check_shard
 from swallow_exp.tokens.exchange import FORMATS, Foreign, convert, export_shard, find_tokens, import_shard
 from swallow_exp.tokens.shard import open_shard
 from swallow_exp.vocabulary.tokenizer import model_path

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import sha256_file
 from swallow_exp.artefact.manifest import Artefact, work_folder
-from swallow_exp.corpus.build import read_documents
+from swallow_exp.corpus.build_corpus import read_documents
 from swallow_exp.tokens import blocks, parts
-from swallow_exp.tokens.build import build_tokens
+from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.shard import open_shard
 from swallow_exp.vocabulary.tokenizer import load_tokenizer
 
@@ -52,7 +52,7 @@ def stop_after(monkeypatch, count: int) -> list[int]:
             seen.append(len(block.lengths))
             yield block
 
-    monkeypatch.setattr("swallow_exp.tokens.build.encoded_blocks", encode)
+    monkeypatch.setattr("swallow_exp.tokens.build_shards.encoded_blocks", encode)
     return seen
 
 
@@ -186,19 +186,19 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from swallow_exp.artefact.manifest import find_artefact
-from swallow_exp.tokens import blocks, build, parts
+from swallow_exp.tokens import blocks, build_shards, parts
 
 blocks.BATCH_CHARACTERS, parts.PART_BLOCKS = 100, 2
-encoded = build.encoded_blocks
+encoded = build_shards.encoded_blocks
 
 def slowly(*args, **options):
     for block in encoded(*args, **options):
         time.sleep(float(sys.argv[4]))
         yield block
 
-build.encoded_blocks = slowly
+build_shards.encoded_blocks = slowly
 corpus, vocabulary = (find_artefact(Path(folder)) for folder in sys.argv[1:3])
-print(build.build_tokens(corpus, vocabulary, out=Path(sys.argv[3])).folder)
+print(build_shards.build_tokens(corpus, vocabulary, out=Path(sys.argv[3])).folder)
 """
 
 
@@ -212,8 +212,9 @@ def test_killed_twice_and_finished(japanese, expanded, world, tmp_path) -> None:
     work = work_folder(tmp_path / "artefacts" / "tokens" / whole.id)
     dice, finished = random.Random(os.urandom(8)), 0
     for _ in range(2):
-        builder = start_builder(japanese, expanded, tmp_path, 0.02)
-        lines, wanted, deadline = 0, finished + 1 + dice.randrange(1, 8), time.monotonic() + 60
+        builder = start_builder(japanese, expanded, tmp_path, 0.05)
+        # at most 5 and 10 of the 13 parts there are: a builder that has finished cannot be killed
+        lines, wanted, deadline = 0, finished + 1 + dice.randrange(1, 5), time.monotonic() + 60
         while lines < wanted + 1 and time.monotonic() < deadline and builder.poll() is None:
             lines = (work / "parts.jsonl").read_bytes().count(b"\n") if (work / "parts.jsonl").exists() else 0
             time.sleep(dice.random() / 50)
@@ -235,13 +236,13 @@ import resource, signal, sys
 from pathlib import Path
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import find_artefact
-from swallow_exp.tokens import blocks, build, parts
+from swallow_exp.tokens import blocks, build_shards, parts
 
 blocks.BATCH_CHARACTERS, parts.PART_BLOCKS = 100, 2
 corpus, vocabulary = (find_artefact(Path(folder)) for folder in sys.argv[1:3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 try:
-    build.build_tokens(corpus, vocabulary, out=Path(sys.argv[3]))
+    build_shards.build_tokens(corpus, vocabulary, out=Path(sys.argv[3]))
 except RequestError as error:
     print(error)
     sys.exit(2)

@@ -8,17 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.tokens.shard import ShardWriter, open_shard, token_dtype, write_meta, write_shuffled
+from swallow_exp.tokens.shard import open_shard, token_dtype, write_meta, write_shuffled
 
 
 def write(folder, documents, *, flags=None, order=None, vocab_size=1_000):
     dtype = token_dtype(vocab_size)
-    with ShardWriter(folder / "unshuffled", dtype=dtype, with_loss=flags is not None) as writer:
-        for number, document in enumerate(documents):
-            writer.add(numpy.array(document), None if flags is None else numpy.array(flags[number], dtype=numpy.uint8))
+    (folder / "unshuffled").mkdir()
+    ids = numpy.concatenate([numpy.array(document) for document in documents])
+    ids.astype(dtype).tofile(folder / "unshuffled" / "tokens.bin")
+    if flags is not None:
+        numpy.concatenate(flags).astype(numpy.uint8).tofile(folder / "unshuffled" / "loss.bin")
     order = numpy.arange(len(documents)) if order is None else numpy.array(order)
-    write_shuffled(folder / "unshuffled", folder, offsets=writer.offsets, order=order, dtype=dtype)
-    counts = {"documents": len(documents), "tokens": int(writer.offsets[-1]), "trained_tokens": writer.trained_tokens}
+    offsets = numpy.cumsum([len(document) for document in documents])
+    write_shuffled(folder / "unshuffled", folder, offsets=offsets, order=order, dtype=dtype)
+    trained = len(ids) if flags is None else sum(map(sum, flags))
+    counts = {"documents": len(documents), "tokens": len(ids), "trained_tokens": trained}
     write_meta(folder, {**counts, "dtype": dtype.str, "text_bytes": 9, "tokenizer_digest": "d"})
     return open_shard(folder)
 

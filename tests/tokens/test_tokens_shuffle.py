@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swallow_exp.tokens.shuffle import shuffled_order
+from swallow_exp.tokens.shard import shuffled_order
 
 
 @given(count=st.integers(0, 3_000), seed=st.integers(0, 2**70))

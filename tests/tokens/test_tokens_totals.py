@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from swallow_exp.config import ParallelConfig, SourceConfig, VocabularyConfig
-from swallow_exp.corpus.build import build_corpus, read_pairs
-from swallow_exp.tokens.build import build_tokens
-from swallow_exp.tokens.check import check_shard
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.corpus.build_corpus import build_corpus, read_pairs
+from swallow_exp.tokens.build_shards import build_tokens
+from swallow_exp.tokens.check_shard import check_shard
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.tokenizer import load_tokenizer
 
 DATA = os.environ.get("SWALLOW_TEST_DATA")

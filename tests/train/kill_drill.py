@@ -16,9 +16,10 @@ from pathlib import Path
 from tiny_run import FAKE_WORKER, make_run, tiny_config, train_base_tokenizer
 
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints
-from swallow_exp.checkpoint.index import read_checkpoints
+from swallow_exp.checkpoint.check_states import check_states
+from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import find_states
+from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.events import read_events
 
 STEP_SECONDS = 0.02
@@ -78,7 +79,8 @@ def drill(folder: Path, *, kills: int, steps: int, in_line: bool, seed: int) -> 
     assert [(r.step, r.digest) for r in found] == [(r.step, r.digest) for r in expected] and len(found) == 6
     losses = [{row["step"]: row["loss"] for row in read_events(one.events, "train")} for one in (undisturbed, run)]
     assert losses[0] == losses[1] and len(losses[0]) == steps
-    assert check_checkpoints(run) == []
+    assert check_states(run) == []
+    assert all(weights_digest(resolve_export(run, record)) == record.digest for record in read_checkpoints(run))
     return said
 
 

@@ -20,7 +20,7 @@ from swallow_exp.artefact.processes import free_port
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.train import launch
 from swallow_exp.train.launch import launch_training
-from swallow_exp.train.nodes import Node, first_host
+from swallow_exp.train.nodes import NodeRank, first_host
 from swallow_exp.train.strategy import Processes
 
 RANK = "import os, sys, time; rank = int(os.environ['RANK']); "
@@ -195,12 +195,12 @@ def test_two_nodes_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_place_of_a_node_comes_from_whoever_started_it() -> None:
     slurm = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "gpu[003-004,007]", "SLURM_STEP_NUM_TASKS": "2"}
-    assert Node.of(slurm, nodes=2) == Node(1, {"MASTER_ADDR": "gpu003", "MASTER_PORT": "23456"})
+    assert NodeRank.of(slurm, nodes=2) == NodeRank(1, {"MASTER_ADDR": "gpu003", "MASTER_PORT": "23456"})
     given = {"NODE_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
-    assert Node.of(slurm | given, nodes=2) == Node(0, {"MASTER_ADDR": "a", "MASTER_PORT": "1"})
+    assert NodeRank.of(slurm | given, nodes=2) == NodeRank(0, {"MASTER_ADDR": "a", "MASTER_PORT": "1"})
     for wrong, words in (({}, "which node this is"), ({"NODE_RANK": "2"}, "this is node 2"), ({"NODE_RANK": "1"}, "MASTER_ADDR")):
         with pytest.raises(RequestError, match=words):
-            Node.of(wrong, nodes=2)
+            NodeRank.of(wrong, nodes=2)
     assert [first_host(text) for text in ("a", "a1,a2", "n[1,3]", "n[08-11]-ib,m")] == ["a", "a1", "n1", "n08-ib"]
 
 

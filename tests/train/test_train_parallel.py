@@ -26,6 +26,7 @@ from swallow_exp.artefact.processes import free_port
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import find_states
 from swallow_exp.config.layout import Layout
+from swallow_exp.model import load_model
 from swallow_exp.record.events import read_events
 from swallow_exp.record.status import read_status
 
@@ -203,7 +204,6 @@ def test_what_cannot_be_split_is_refused_before_a_model_is_loaded(
 ) -> None:
     from tiny_run import fake_open_stream
 
-    from swallow_exp.model import load
     from swallow_exp.train import fit
     from swallow_exp.train.stopping import StopRequest
     from swallow_exp.train.strategy import Processes
@@ -211,7 +211,7 @@ def test_what_cannot_be_split_is_refused_before_a_model_is_loaded(
     config = tiny_config(**changes)
     run, inputs, _ = make_run(tiny_out, f"refused_{len(words)}", config, tokenizer=base_tokenizer)
     monkeypatch.setattr(fit, "open_stream", fake_open_stream)
-    monkeypatch.setattr(load, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(load_model, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     with pytest.raises(RequestError, match=words):
         fit.fit_run(run, config, inputs, processes=Processes(0, 2, 2), stop=StopRequest())
 

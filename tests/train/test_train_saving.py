@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_run import MARK_EVERY, NUM_STEPS, Train, make_run, tiny_config
+from whole_checkpoints import check_checkpoints
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.checkpoint.check import check_checkpoints
 from swallow_exp.checkpoint.export import export_state
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import COMPLETE_NAME, FailedElsewhere, SavedState, SaveFailed, find_states, newest_state
@@ -250,9 +250,13 @@ def process_group() -> Iterator[None]:
     torch.distributed.destroy_process_group()
 
 
-def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(tmp_path: Path, process_group: None) -> None:
+def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(
+    tmp_path: Path, process_group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swallow_exp.checkpoint import write
     from swallow_exp.checkpoint.write import Snapshot, StateWriter
 
+    monkeypatch.setattr(write, "MEANWHILE_SECONDS", 0.05)
     run = RunPaths.of(tmp_path, "run")
     weights = torch.arange(100_000.0)
     writer = StateWriter(background=True, timeout_seconds=30.0)
@@ -270,7 +274,7 @@ def test_one_save_at_a_time_and_what_changes_meanwhile_is_not_in_it(tmp_path: Pa
         with pytest.raises(AssertionError, match="one save at a time"):
             writer.begin(Snapshot({}, {}), SavedState(run.checkpoint_state(9), 9, 9, "i"), slow)
         beats: list[int] = []
-        written = writer.wait(meanwhile=lambda: beats.append(step), every_seconds=0.05)  # noqa: B023
+        written = writer.wait(meanwhile=lambda: beats.append(step))  # noqa: B023
         assert written is not None and written.digest == f"digest of step {step}" and beats
         assert written.background_seconds >= 0.3 and written.stall_seconds < written.background_seconds + 0.3
         assert writer.poll() is None and writer.wait() is None

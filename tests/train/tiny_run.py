@@ -19,7 +19,7 @@ from swallow_exp.artefact.manifest import Artefact, build_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.config import Config
 from swallow_exp.model.weights import build_weights
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.model_file import NORMAL, model_digest, read_model
 from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME
 

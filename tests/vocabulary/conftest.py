@@ -8,8 +8,8 @@ import pytest
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.config import SourceConfig, VocabularyConfig
-from swallow_exp.corpus.build import build_corpus
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.corpus.build_corpus import build_corpus
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
 ENGLISH_WORDS = "the a fox king farmer river market letter finds carries hides sells old quiet red in from under winter 1984 12".split()
 JAPANESE_PARTS = (

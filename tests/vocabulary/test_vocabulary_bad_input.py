@@ -7,7 +7,7 @@ import pytest
 
 from swallow_exp import cli
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.model_file import read_model
 
 BINARY = bytes(range(256)) * 40

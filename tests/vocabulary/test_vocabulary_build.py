@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.vocabulary.build import build_vocabulary
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.model_file import nfkc_charsmap, read_model
 from swallow_exp.vocabulary.tokenizer import added_piece_segments, load_tokenizer, tokenizer_digest
 

@@ -14,10 +14,10 @@ import unidic_lite
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.vocabulary import train
-from swallow_exp.vocabulary.build import build_vocabulary
-from swallow_exp.vocabulary.export import EDGE_STRINGS
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.segment import find_dictionary, make_segmenter
 from swallow_exp.vocabulary.tokenizer import load_tokenizer, model_path, tokenizer_digest
+from swallow_exp.vocabulary.twin import EDGE_STRINGS
 
 
 @pytest.mark.parametrize(("threads", "processes"), [(1, 1), (2, 3), (7, 2)])

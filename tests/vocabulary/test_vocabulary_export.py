@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.vocabulary import export
-from swallow_exp.vocabulary.export import EDGE_STRINGS, first_difference, make_twin, write_twin
+from swallow_exp.vocabulary import twin as twin_module
 from swallow_exp.vocabulary.model_file import read_model
 from swallow_exp.vocabulary.nfkc import beyond_twin
 from swallow_exp.vocabulary.tokenizer import load_tokenizer
+from swallow_exp.vocabulary.twin import EDGE_STRINGS, first_difference, make_twin, write_twin
 
 LIKELY = st.text(alphabet="the fox  \n\t日本語ガｶﾞか王様市場で…①１ＡーをコンピューターTheé<s></s>▁_🦊\u3099", max_size=40)
 ANY = st.text(max_size=20)
@@ -157,7 +157,7 @@ def test_other_whitespace_rules_are_twinned_too(option, vocabulary, request, tmp
 
 
 def test_an_inexact_twin_is_refused_and_the_difference_named(base_path, tmp_path, monkeypatch) -> None:
-    merges = export._merges
-    monkeypatch.setattr(export, "_merges", lambda proto: merges(proto)[::-1])
+    merges = twin_module._merges
+    monkeypatch.setattr(twin_module, "_merges", lambda proto: merges(proto)[::-1])
     with pytest.raises(RequestError, match=r'not exact: ".+" gives \[\d.* at token \d+; expected \[\d.*\] as SentencePiece'):
         write_twin(read_model(base_path), tmp_path, texts=["the farmer carries the letter"])

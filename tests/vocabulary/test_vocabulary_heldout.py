@@ -10,7 +10,7 @@ import pytest
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.paths import fertility_file
-from swallow_exp.corpus.build import read_documents
+from swallow_exp.corpus.build_corpus import read_documents
 from swallow_exp.record.schema import FertilityRecord
 from swallow_exp.record.token_counts import read_counts
 from swallow_exp.vocabulary import heldout
@@ -84,7 +84,7 @@ def test_nothing_is_counted_twice(counted, expanded, corpora) -> None:
 def test_a_base_is_known_as_one_and_scratch_has_none(base, base_path, expand_config, corpora, tmp_path) -> None:
     import dataclasses
 
-    from swallow_exp.vocabulary.build import build_vocabulary
+    from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 
     config = dataclasses.replace(expand_config, name="base", method="base", vocab_size=None, normalization="none")
     plain = build_vocabulary(config, base_tokenizer=base_path, corpora=corpora, out=tmp_path)

@@ -8,10 +8,10 @@ import pytest
 import regex
 
 from swallow_exp.config import compose_config
-from swallow_exp.vocabulary.build import build_vocabulary
-from swallow_exp.vocabulary.export import EDGE_STRINGS, first_difference, make_twin
+from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.model_file import read_model
 from swallow_exp.vocabulary.tokenizer import load_tokenizer, model_path
+from swallow_exp.vocabulary.twin import EDGE_STRINGS, first_difference, make_twin
 
 LEVELS = Path(__file__).resolve().parents[1] / "data" / "levels"
 WORDS = {

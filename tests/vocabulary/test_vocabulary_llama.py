@@ -10,8 +10,8 @@ import pytest
 import regex
 import sentencepiece
 
-from swallow_exp.vocabulary.export import first_difference, make_twin, write_twin
 from swallow_exp.vocabulary.model_file import check_base, read_model
+from swallow_exp.vocabulary.twin import first_difference, make_twin, write_twin
 
 JAPANESE = regex.compile(r"[\p{Hiragana}\p{Katakana}\p{Han}ー]")
 

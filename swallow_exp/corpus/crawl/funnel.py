@@ -21,7 +21,7 @@ def read_funnel(logs: Path, stages: Sequence[str]) -> list[dict[str, Any]]:
     for stage in stages:
         for path in sorted((logs / stage / "stats").glob("*.json")):
             for step in read_json(path) or []:
-                counts = {label: _total(value) for label, value in step["stats"].items()}
+                counts = {label: int(count["total"] if isinstance(count, dict) else count) for label, count in step["stats"].items()}
                 if "forwarded" in counts:
                     name = "near-duplicates" if stage == "deduplicate" else step["name"].split(": ")[-1]
                     steps.setdefault(name, Counter()).update(counts)
@@ -43,7 +43,3 @@ def _entry(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
     if not dropped and counts.get("dropped"):
         dropped = {"near-duplicate": counts["dropped"]}
     return {"step": name, "in": counts.get("total", 0), "dropped": dropped, "out": forwarded}
-
-
-def _total(value: Any) -> int:
-    return int(value["total"] if isinstance(value, dict) else value)

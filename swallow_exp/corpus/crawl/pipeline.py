@@ -103,6 +103,7 @@ def run_locally(crawl: Crawl, workers: int) -> None:
 def on_slurm(crawl: Crawl, options: SlurmOptions, workers: int) -> list[Any]:
     """The stages as executors that depend on each other; `run()` of the last submits them all."""
     executors: list[Any] = []
+    activation = f"source {sys.prefix}/bin/activate" if sys.prefix != sys.base_prefix else ""
     for stage, (steps, tasks) in pipelines(crawl).items():
         executor = SlurmPipelineExecutor(
             steps,
@@ -113,7 +114,7 @@ def on_slurm(crawl: Crawl, options: SlurmOptions, workers: int) -> list[Any]:
             mem_per_cpu_gb=options.memory_gb,
             job_name=f"crawl-{stage}",
             qos=None,
-            env_command=options.setup or _activation(),
+            env_command=options.setup or activation,
             logging_dir=str(crawl.work / "logs" / stage),
             depends=executors[-1] if executors else None,
         )
@@ -179,10 +180,6 @@ def _writer(folder: str) -> Any:
 def _row(writer: Any, document: Any) -> dict[str, Any]:
     metadata = {name: document.metadata[name] for name in ("url", "date") if name in document.metadata}
     return {"id": document.id, **metadata, "text": document.text}
-
-
-def _activation() -> str:
-    return f"source {sys.prefix}/bin/activate" if sys.prefix != sys.base_prefix else ""
 
 
 def _completed(marks: Path) -> int:

@@ -42,13 +42,10 @@ class ReadPages(PipelineStep):  # type: ignore[misc]
         """Yield one document a page."""
         for path in self.paths[rank::world_size]:
             with open(path, "rb") as stream:
-                for page in read_pages(stream, self._count):
+                for page in read_pages(stream, lambda what: self.stat_update("total" if what == "records" else DROPPED + what)):
                     self.stat_update("forwarded")
                     metadata = {"url": page.url, "date": page.date, "is_html": page.is_html}
                     yield Document(text=page.text, id=page.id, metadata=metadata)
-
-    def _count(self, what: str) -> None:
-        self.stat_update("total" if what == "records" else DROPPED + what)
 
 
 class Sieve(BaseFilter):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from swallow_exp.evaluate.engine.windows import Budget
 GROWTH = 64  # places added at once: enough that copying is rare, few enough that short answers cost no memory
 
 
-class Answers:
+class GreedyDecoder:
     """Answers of B rows while they are written. `rows` are those that the model still computes, `going` those of them that go on."""
 
     def __init__(
@@ -75,7 +75,7 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Append; returns views of everything."""
         before = self.get_seq_length()
         after = before + key_states.shape[2]
-        if after > self._capacity:
+        if after > self._all_keys.shape[2]:
             self._grow(after + GROWTH)
         self._all_keys[:, :, before:after], self._all_values[:, :, before:after] = key_states, value_states
         self._show(after)
@@ -95,10 +95,6 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         length = self.get_seq_length()
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
         self._show(length)
-
-    @property
-    def _capacity(self) -> int:
-        return int(self._all_keys.shape[2])
 
     def _grow(self, capacity: int) -> None:
         batch, heads, _, width = self._all_keys.shape

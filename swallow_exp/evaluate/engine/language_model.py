@@ -2,7 +2,7 @@
 
 (1) encode    text                     -> ids with exactly one begin token (encoding.py)
 (2) window    context + target ids     -> pieces that fit the model's length; every target token is scored once (windows.py)
-(3) ask       windows, contexts        -> an engine: torch (engine.py), several of them (crew.py), or vLLM (vllm_engine.py)
+(3) ask       windows, contexts        -> an engine: torch (torch_engine.py), several of them (crew.py), or vLLM (vllm_engine.py)
 (4) decode    ids                      -> text before the first stop string; shortened prompts, used-up budgets and sizes are noted
 
 Not lm-eval's own HFLM: that one cuts tok(context + answer) at len(tok(context)), so that an answer may vanish where a token spans the
@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lm_eval.api.model import LM
 
 from swallow_exp.evaluate.engine.encoding import TextEncoder
-from swallow_exp.evaluate.engine.windows import Budget, Window, scoring_windows
-from swallow_exp.evaluate.task import Written
+from swallow_exp.evaluate.engine.windows import Budget, UncutLength, Window, scoring_windows
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -49,7 +48,7 @@ class CheckpointLM(LM):  # type: ignore[misc]
         self.bos = True  # whether <s> stands before a prompt
         self.truncated: set[str] = set()  # prompts that lost their start, since the last `begin`
         self.exhausted: set[str] = set()  # prompts whose answer ended at the budget, likewise
-        self.written: dict[str, Written] = {}  # prompt -> size of its answer before anything was cut off, likewise
+        self.written: dict[str, UncutLength] = {}  # prompt -> size of its answer before anything was cut off, likewise
 
     @property
     def model(self) -> Any:
@@ -110,8 +109,8 @@ class CheckpointLM(LM):  # type: ignore[misc]
             contexts = [self._fitting_context(str(requests[row].args[0]), budget) for row in rows]
             for row, ids in zip(rows, self.engine.generate(contexts, until=until, budget=budget), strict=True):
                 text = self.encoder.decode(ids)
-                answers[row] = _before_first(text, until)
-                self.written[str(requests[row].args[0])] = Written(len(ids), len(text))
+                answers[row] = min((text.split(stop, maxsplit=1)[0] for stop in until), key=len, default=text)
+                self.written[str(requests[row].args[0])] = UncutLength(len(ids), len(text))
                 if len(ids) == budget.max_new_tokens and answers[row] == text:
                     self.exhausted.add(str(requests[row].args[0]))
         return answers
@@ -128,7 +127,3 @@ class CheckpointLM(LM):  # type: ignore[misc]
             prefix = [self.encoder.bos_id] if self.bos else []
             context = [*prefix, *context[len(context) - room + len(prefix) :]]
         return context
-
-
-def _before_first(text: str, until: Sequence[str]) -> str:
-    return min((text.split(stop, maxsplit=1)[0] for stop in until), key=len, default=text)

@@ -22,13 +22,13 @@ Ids = Sequence[int]
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class PrefixNode:
     """Tokens start..end of sequence `example` and of all below it. A leaf is the private end of one sequence."""
 
     example: int
     start: int
     end: int
-    children: list[Node] = field(default_factory=list)
+    children: list[PrefixNode] = field(default_factory=list)
     tokens: int = 0  # of the whole subtree
     rows: int = 0  # sequences that end in it
     kept: int = 0  # positions whose logits are wanted
@@ -42,7 +42,7 @@ class Limits:
     kept: int
     rows: int
 
-    def allow(self, nodes: Sequence[Node]) -> bool:
+    def allow(self, nodes: Sequence[PrefixNode]) -> bool:
         """True when the subtrees may go together."""
         return (
             sum(node.tokens for node in nodes) <= self.tokens
@@ -55,8 +55,8 @@ class Limits:
 class Pack:
     """Subtrees that one forward pass computes behind a stem (nodes from the first token on)."""
 
-    stem: tuple[Node, ...]
-    trees: tuple[Node, ...]
+    stem: tuple[PrefixNode, ...]
+    trees: tuple[PrefixNode, ...]
 
     @property
     def stem_tokens(self) -> int:
@@ -84,11 +84,14 @@ class Pack:
         return longest
 
 
-def build_forest(sequences: Sequence[Ids], private: Sequence[int], kept: Sequence[int]) -> Node:
-    """Root (of no tokens) of the tree. The last `private[i] >= 1` tokens of a sequence are shared with nobody; `kept[i]`: see Node.kept."""
+def build_forest(sequences: Sequence[Ids], private: Sequence[int], kept: Sequence[int]) -> PrefixNode:
+    """Root (of no tokens) of the tree.
+
+    The last `private[i] >= 1` tokens of a sequence are shared with nobody. `kept[i]` as PrefixNode.kept.
+    """
     shared = [tuple(ids[: len(ids) - own]) for ids, own in zip(sequences, private, strict=True)]
     order = sorted(range(len(sequences)), key=lambda i: (shared[i], tuple(sequences[i]), i))
-    root = Node(order[0] if order else 0, 0, 0)
+    root = PrefixNode(order[0] if order else 0, 0, 0)
     path, everyone = [root], [root]
     before: tuple[int, ...] = ()
     for index in order:
@@ -99,17 +102,17 @@ def build_forest(sequences: Sequence[Ids], private: Sequence[int], kept: Sequenc
             below = path.pop()
         if path[-1].end < common:
             assert below is not None
-            middle = Node(below.example, below.start, common, [below])
+            middle = PrefixNode(below.example, below.start, common, [below])
             below.start = common
             path[-1].children[-1] = middle
             path.append(middle)
             everyone.append(middle)
         if len(ids) > path[-1].end:
-            node = Node(index, path[-1].end, len(ids))
+            node = PrefixNode(index, path[-1].end, len(ids))
             path[-1].children.append(node)
             path.append(node)
             everyone.append(node)
-        leaf = Node(index, len(ids), len(sequences[index]), tokens=private[index], rows=1, kept=kept[index])
+        leaf = PrefixNode(index, len(ids), len(sequences[index]), tokens=private[index], rows=1, kept=kept[index])
         path[-1].children.append(leaf)
         before = ids
     _measure(everyone)
@@ -128,7 +131,7 @@ def _common(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     return low
 
 
-def _measure(nodes: Sequence[Node]) -> None:
+def _measure(nodes: Sequence[PrefixNode]) -> None:
     """Fill in the sums from the deepest node up, and make a run with a single leaf one leaf."""
     for node in sorted(nodes, key=lambda node: -node.end):
         if len(node.children) == 1 and not node.children[0].children and node.end:
@@ -141,10 +144,10 @@ def _measure(nodes: Sequence[Node]) -> None:
         node.tokens = node.end - node.start + sum(child.tokens for child in node.children)
 
 
-def plan_packs(root: Node, limits: Limits) -> list[Pack]:
+def plan_packs(root: PrefixNode, limits: Limits) -> list[Pack]:
     """Packs in the order of the sorted sequences. Takes the tree over: short runs move into what hangs on them."""
     packs: list[Pack] = []
-    todo: list[Pack | tuple[Node, tuple[Node, ...]]] = [(root, ())]
+    todo: list[Pack | tuple[PrefixNode, tuple[PrefixNode, ...]]] = [(root, ())]
     while todo:
         job = todo.pop()
         if isinstance(job, Pack):
@@ -154,7 +157,7 @@ def plan_packs(root: Node, limits: Limits) -> list[Pack]:
     return packs
 
 
-def _open(node: Node, stem: tuple[Node, ...], limits: Limits) -> Iterator[Pack | tuple[Node, tuple[Node, ...]]]:
+def _open(node: PrefixNode, stem: tuple[PrefixNode, ...], limits: Limits) -> Iterator[Pack | tuple[PrefixNode, tuple[PrefixNode, ...]]]:
     """What hangs on a run that does not fit: packs, and further runs to open, in order."""
     if node.end - node.start >= MIN_STEM:
         stem = (*stem, node)
@@ -162,7 +165,7 @@ def _open(node: Node, stem: tuple[Node, ...], limits: Limits) -> Iterator[Pack |
         for child in node.children:
             child.tokens += child.start - node.start
             child.start = node.start
-    together: list[Node] = []
+    together: list[PrefixNode] = []
     for child in node.children:
         if limits.allow([*together, child]):
             together.append(child)
@@ -181,7 +184,7 @@ def _open(node: Node, stem: tuple[Node, ...], limits: Limits) -> Iterator[Pack |
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedTree:
     """A pack as one row of tokens.
 
     ids, positions    of each token
@@ -204,10 +207,10 @@ class Layout:
         return [place for run in self.paths[sequence] for place in range(*self.runs[run][:2])]
 
 
-def lay_out(pack: Pack, sequences: Sequence[Ids]) -> Layout:
+def lay_out(pack: Pack, sequences: Sequence[Ids]) -> PackedTree:
     """One row for all the pack's subtrees."""
-    layout = Layout([], [], [], {})
-    todo: list[tuple[Node, tuple[int, ...]]] = [(tree, ()) for tree in reversed(pack.trees)]
+    layout = PackedTree([], [], [], {})
+    todo: list[tuple[PrefixNode, tuple[int, ...]]] = [(tree, ()) for tree in reversed(pack.trees)]
     while todo:
         node, path = todo.pop()
         first, before = len(layout.ids), layout.runs[path[-1]][1] - 1 if path else -1

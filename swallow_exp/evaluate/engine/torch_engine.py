@@ -23,9 +23,9 @@ import torch
 from transformers import DynamicCache
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
-from swallow_exp.evaluate.engine.decoding import Answers, RoomyCache
+from swallow_exp.evaluate.engine.decoding import GreedyDecoder, RoomyCache
 from swallow_exp.evaluate.engine.encoding import TextEncoder
-from swallow_exp.evaluate.engine.prefixes import Layout, Limits, Node, Pack, build_forest, lay_out, plan_packs
+from swallow_exp.evaluate.engine.prefixes import Limits, Pack, PackedTree, PrefixNode, build_forest, lay_out, plan_packs
 from swallow_exp.evaluate.engine.windows import Budget, Window
 
 MAX_LOGITS = 1 << 27  # float32 logits held at once: 0.5 GiB
@@ -42,7 +42,7 @@ class Passed:
     """What one forward pass left: logits of the wanted places, and the keys and values of stem and pack."""
 
     logits_KV: torch.Tensor
-    layout: Layout
+    layout: PackedTree
     cache: Any
     stem_tokens: int
 
@@ -61,7 +61,7 @@ class TorchEngine:
             None
         )  # told what share of a question has been answered since it was told last
         self._cache: Any = None
-        self._stem: tuple[Node, ...] = ()
+        self._stem: tuple[PrefixNode, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +140,7 @@ class TorchEngine:
         logits = self._forward(layout.ids, layout.positions, mask, torch.tensor(wanted, device=self.device))
         return Passed(logits[..., : self.num_ids].float(), layout, self._cache, pack.stem_tokens)
 
-    def _enter(self, stem: tuple[Node, ...], sequences: Sequence[Sequence[int]]) -> None:
+    def _enter(self, stem: tuple[PrefixNode, ...], sequences: Sequence[Sequence[int]]) -> None:
         """Make the cache hold exactly the stem: keep what it begins with, drop the rest, compute what is missing."""
         same = 0
         while same < min(len(stem), len(self._stem)) and stem[same] is self._stem[same]:
@@ -154,7 +154,7 @@ class TorchEngine:
             self._cache = DynamicCache()
         for node in stem[same:]:
             ids = sequences[node.example][length : node.end]
-            run = Layout(list(ids), list(range(length, node.end)), [(0, len(ids), -1)], {})
+            run = PackedTree(list(ids), list(range(length, node.end)), [(0, len(ids), -1)], {})
             self._forward(run.ids, run.positions, _tree_mask(run, length, self.span), torch.tensor([len(ids) - 1], device=self.device))
             length = node.end
         self._stem = stem
@@ -200,7 +200,7 @@ class TorchEngine:
     ) -> list[list[int]]:
         """Greedy answers, one token a row and step; `cache` holds `lengths` tokens of each row behind its padding."""
         _refuse_nan(logits_BV.sum(dim=1).tolist())
-        answers = Answers(self.encoder, len(lengths), self.num_ids, until=until, budget=budget, device=self.device)
+        answers = GreedyDecoder(self.encoder, len(lengths), self.num_ids, until=until, budget=budget, device=self.device)
         longest = max(lengths)
         positions = torch.tensor(lengths, device=self.device).unsqueeze(1)
         seen = torch.arange(longest, device=self.device) >= longest - positions
@@ -253,7 +253,7 @@ def _in_batches(packs: Sequence[Pack], num_rows: int) -> Iterator[list[Pack]]:
         yield batch
 
 
-def _tree_mask(layout: Layout, stem_tokens: int, span: int | None) -> torch.Tensor | None:
+def _tree_mask(layout: PackedTree, stem_tokens: int, span: int | None) -> torch.Tensor | None:
     """1 x 1 x Q x (P + Q), True where a token sees another: the stem, its own branch up to itself. None: the plain causal mask."""
     size = len(layout.ids)
     if layout.is_chain and not stem_tokens and (span is None or size <= span):

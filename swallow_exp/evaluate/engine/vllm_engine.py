@@ -11,7 +11,6 @@ Reads  a Hugging Face folder. Writes nothing. Needs a GPU and the package vllm (
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,11 +85,6 @@ class VllmEngine:
                 found[row] = list(output.outputs[0].token_ids)
         return [cut_answer(ids, self._encoder, until=until, budget=budget) for ids in found]
 
-    def close(self) -> None:
-        """Free the GPU."""
-        self._model = None
-        gc.collect()
-
     def _ask(self, prompts: Sequence[Sequence[int]], parameters: Any) -> list[Any]:
         given = [{"prompt_token_ids": list(ids)} for ids in prompts]
         answers: list[Any] = self._model.generate(given, sampling_params=parameters, use_tqdm=False)
@@ -98,7 +92,7 @@ class VllmEngine:
 
 
 def cut_answer(ids: Sequence[int], encoder: TextEncoder, *, until: tuple[str, ...], budget: Budget) -> list[int]:
-    """The start of a greedy answer that decoding.Answers would have kept: what comes later does not change what came before."""
+    """The start of a greedy answer that decoding.GreedyDecoder would have kept: what comes later does not change what came before."""
     in_characters = budget.max_new_characters is not None
     sizes = encoder.piece_characters if in_characters else encoder.piece_bytes
     limit = budget.max_new_bytes if budget.max_new_characters is None else budget.max_new_characters + 2

@@ -27,6 +27,14 @@ class Budget:
     empty_allowed: bool = False
 
 
+@dataclass(frozen=True)
+class UncutLength:
+    """What a generated answer took, before a stop string or a budget cut it: tokens without the end token, characters of their text."""
+
+    tokens: int
+    characters: int
+
+
 def scoring_windows(context: Sequence[int], target: Sequence[int], *, bos_id: int | None, max_length: int) -> tuple[list[Window], bool]:
     """Windows that score every target token once, and whether the context had to be shortened.
 

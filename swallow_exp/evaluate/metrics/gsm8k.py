@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from swallow_exp.evaluate.task import FAIR, PAPER, Item, Metric, Output
+from swallow_exp.evaluate.task import FAIR, PAPER, Metric
 
 _MARKED_PAPER = re.compile(r"#### (\-?[0-9\.\,]+)")
 _NUMBER = r"-?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
@@ -33,13 +33,7 @@ def final_number(text: str) -> Decimal | None:
     return Decimal(every[-1].replace(",", "").replace("$", "")) if every else None
 
 
-def _accuracy_paper(item: Item, output: Output) -> tuple[float, ...]:
-    return (float(marked_number(output.text) == marked_number(item.target)),)
-
-
-def _accuracy_fair(item: Item, output: Output) -> tuple[float, ...]:
-    return (float(final_number(output.text) == final_number(item.target)),)
-
-
-GSM8K_PAPER = Metric("accuracy", "mean", _accuracy_paper, profile=PAPER)
-GSM8K_FAIR = Metric("accuracy", "mean", _accuracy_fair, profile=FAIR)
+GSM8K_PAPER = Metric(
+    "accuracy", "mean", lambda item, output: (float(marked_number(output.text) == marked_number(item.target)),), profile=PAPER
+)
+GSM8K_FAIR = Metric("accuracy", "mean", lambda item, output: (float(final_number(output.text) == final_number(item.target)),), profile=FAIR)

@@ -13,13 +13,12 @@ Source  paper appendix F; the team's own re-evaluation of these sets takes the m
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from swallow_exp.evaluate.metrics.strings import first_line, paper_answer
+from swallow_exp.evaluate.metrics.strings import first_line, is_paper_answer
 from swallow_exp.evaluate.task import BOTH, FAIR, PAPER, Item, Metric, Output
 
 CLASS_SIZE = "class_size"  # name of the fact in Item.extra
@@ -33,21 +32,13 @@ def _balanced(correct: Callable[[Item, Output], bool]) -> Callable[[Item, Output
     return statistics
 
 
-def _same_paper(item: Item, output: Output) -> bool:
-    return paper_answer(output.text) == unicodedata.normalize("NFKC", item.target)
-
-
-def _same_fair(item: Item, output: Output) -> bool:
-    return first_line(output.text) == first_line(item.target)
-
-
-def _likeliest(item: Item, output: Output) -> bool:
-    return item.choices[output.best] == item.target
-
-
-BALANCED_ACCURACY_PAPER = Metric("balanced_accuracy", "ratio", _balanced(_same_paper), profile=PAPER)
-BALANCED_ACCURACY_FAIR = Metric("balanced_accuracy", "ratio", _balanced(_same_fair), profile=FAIR)
-BALANCED_ACCURACY_CHOICE = Metric("balanced_accuracy", "ratio", _balanced(_likeliest), profile=BOTH)
+BALANCED_ACCURACY_PAPER = Metric("balanced_accuracy", "ratio", _balanced(is_paper_answer), profile=PAPER)
+BALANCED_ACCURACY_FAIR = Metric(
+    "balanced_accuracy", "ratio", _balanced(lambda item, output: first_line(output.text) == first_line(item.target)), profile=FAIR
+)
+BALANCED_ACCURACY_CHOICE = Metric(
+    "balanced_accuracy", "ratio", _balanced(lambda item, output: item.choices[output.best] == item.target), profile=BOTH
+)
 
 
 def mean_recall(golds: Sequence[str], predictions: Sequence[str]) -> float:

@@ -52,9 +52,7 @@ def _rouge2_paper(item: Item, output: Output) -> tuple[float, ...]:
     return (rouge2(output.encode(output.text), output.encode(item.target)),)
 
 
-def _rouge2_fair(item: Item, output: Output) -> tuple[float, ...]:
-    return (rouge2(japanese_words(output.text), japanese_words(item.target)),)
-
-
 ROUGE2_PAPER = Metric("rouge2", "mean", _rouge2_paper, profile=PAPER)
-ROUGE2_FAIR = Metric("rouge2", "mean", _rouge2_fair, profile=FAIR)
+ROUGE2_FAIR = Metric(
+    "rouge2", "mean", lambda item, output: (rouge2(japanese_words(output.text), japanese_words(item.target)),), profile=FAIR
+)

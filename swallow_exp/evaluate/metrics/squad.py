@@ -17,7 +17,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from swallow_exp.evaluate.task import FAIR, PAPER, Item, Metric, Output
+from swallow_exp.evaluate.task import FAIR, PAPER, Item, Metric, Output, unchanged
 
 NO_ANSWER = "unanswerable"
 UNANSWERABLE = ("answerable", "no")  # the fact in Item.extra of a question without an answer
@@ -60,10 +60,6 @@ def squad_answers(item: Item) -> tuple[str, ...]:
 Statistics = Callable[[Item, Output], tuple[float, ...]]
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
 def _of_all(read: Callable[[str], str], place: int) -> Statistics:
     return lambda item, output: (squad_scores(read(output.text), squad_answers(item))[place],)
 
@@ -91,5 +87,5 @@ def _metrics(profile: str, read: Callable[[str], str]) -> tuple[tuple[Metric, ..
 
 
 # (of every question, of those with an answer, of those without): a part of the questions that is empty has no score
-SQUAD_PAPER = _metrics(PAPER, _as_it_is)
+SQUAD_PAPER = _metrics(PAPER, unchanged)
 SQUAD_FAIR = _metrics(FAIR, squad_prediction)

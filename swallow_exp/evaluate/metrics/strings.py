@@ -34,6 +34,11 @@ def paper_answer(text: str) -> str:
     return unicodedata.normalize("NFKC", text).split("\n")[0]
 
 
+def is_paper_answer(item: Item, output: Output) -> bool:
+    """Whether the answer is the target, as llm-jp-eval v1.0 reads it."""
+    return paper_answer(output.text) == unicodedata.normalize("NFKC", item.target)
+
+
 def char_f1(prediction: str, gold: str) -> float:
     """Similarity in 0..1, in whole hundredths: thefuzz.token_sort_ratio. Not an F1, whatever the paper's tables call it.
 
@@ -45,25 +50,15 @@ def char_f1(prediction: str, gold: str) -> float:
     return int(fuzz.token_sort_ratio(prediction, gold)) / 100
 
 
-def _exact_match(normalise: Callable[[str], str]) -> Callable[[Item, Output], tuple[float, ...]]:
-    return lambda item, output: (float(normalise(output.text) == normalise(item.target)),)
-
-
 def _best(compare: Callable[[str, str], float]) -> Callable[[Item, Output], tuple[float, ...]]:
     """The best of all gold answers, both sides read by `first_line`."""
     return lambda item, output: (max(compare(first_line(output.text), first_line(gold)) for gold in item.golds),)
 
 
-def _char_f1_paper(item: Item, output: Output) -> tuple[float, ...]:
-    return (char_f1(paper_answer(output.text), unicodedata.normalize("NFKC", item.target)),)
-
-
-def _exact_match_paper(item: Item, output: Output) -> tuple[float, ...]:
-    return (float(paper_answer(output.text) == unicodedata.normalize("NFKC", item.target)),)
-
-
-EXACT_MATCH = Metric("exact_match", "mean", _exact_match(first_sentence))
-EXACT_MATCH_PAPER = Metric("exact_match", "mean", _exact_match_paper, profile=PAPER)
+EXACT_MATCH = Metric("exact_match", "mean", lambda item, output: (float(first_sentence(output.text) == first_sentence(item.target)),))
+EXACT_MATCH_PAPER = Metric("exact_match", "mean", lambda item, output: (float(is_paper_answer(item, output)),), profile=PAPER)
 EXACT_MATCH_FAIR = Metric("exact_match", "mean", _best(lambda a, b: float(a == b)), profile=FAIR)
-CHAR_F1_PAPER = Metric("char_f1", "mean", _char_f1_paper, profile=PAPER)
+CHAR_F1_PAPER = Metric(
+    "char_f1", "mean", lambda item, output: (char_f1(paper_answer(output.text), unicodedata.normalize("NFKC", item.target)),), profile=PAPER
+)
 CHAR_F1_FAIR = Metric("char_f1", "mean", _best(char_f1), profile=FAIR)

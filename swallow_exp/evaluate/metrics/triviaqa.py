@@ -31,16 +31,8 @@ def trivia_normalise(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", line.lower().translate(_SPACED)).split())
 
 
-def _exact_paper(item: Item, output: Output) -> tuple[float, ...]:
-    return (float(trivia_paper(output.text) in {alias.lower().translate(_DELETED) for alias in item.golds}),)
-
-
 def _golds(item: Item) -> set[str]:
     return {gold for gold in map(trivia_normalise, (*item.golds, item.target)) if gold}
-
-
-def _exact_fair(item: Item, output: Output) -> tuple[float, ...]:
-    return (float(trivia_normalise(output.text) in _golds(item)),)
 
 
 def _f1_fair(item: Item, output: Output) -> tuple[float, ...]:
@@ -48,6 +40,13 @@ def _f1_fair(item: Item, output: Output) -> tuple[float, ...]:
     return (max((word_f1(words, gold.split()) for gold in _golds(item)), default=0.0),)
 
 
-TRIVIA_EXACT_PAPER = Metric("exact_match", "mean", _exact_paper, profile=PAPER)
-TRIVIA_EXACT_FAIR = Metric("exact_match", "mean", _exact_fair, profile=FAIR)
+TRIVIA_EXACT_PAPER = Metric(
+    "exact_match",
+    "mean",
+    lambda item, output: (float(trivia_paper(output.text) in {alias.lower().translate(_DELETED) for alias in item.golds}),),
+    profile=PAPER,
+)
+TRIVIA_EXACT_FAIR = Metric(
+    "exact_match", "mean", lambda item, output: (float(trivia_normalise(output.text) in _golds(item)),), profile=FAIR
+)
 TRIVIA_F1 = Metric("f1", "mean", _f1_fair, profile=FAIR)

@@ -17,9 +17,9 @@ from itertools import islice
 
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.progress import say
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.corpus.document import Pair
-from swallow_exp.evaluate.metrics import BITS_PER_BYTE
+from swallow_exp.evaluate.metrics.likelihood import BITS_PER_BYTE
 from swallow_exp.evaluate.task import CONDITIONAL, ROLLING, Item, Task
 
 NUM_DOCUMENTS = 200

@@ -13,14 +13,16 @@ Source  llm-jp-eval v1.0.0 (template of its evaluation script); paper Table 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import first_line, paper_answer
-from swallow_exp.evaluate.task import FAIR, GENERATE, PAPER, Item, Metric, Task
+from swallow_exp.evaluate.metrics.strings import first_line, paper_answer
+from swallow_exp.evaluate.shots import fixed_shots
+from swallow_exp.evaluate.task import Item, Task
+from swallow_exp.evaluate.tasks.profiles import two_profiles
 
 OPENING = "以下はタスクを説明する指示と、追加の背景情報を提供する入力の組み合わせです。要求を適切に満たす回答を書いてください。"
 NUM_SHOTS = 4
@@ -73,48 +75,40 @@ def chosen_examples(
 
 
 def generated_tasks(
-    name: str,
-    *,
-    version: str,
-    family: str,
-    instruction: str,
-    items: Callable[[], Sequence[Item]],
-    shots: Callable[[Item], Sequence[Item]],
-    paper_metrics: Sequence[Metric],
-    fair_metrics: Sequence[Metric],
-    paper_tokens: int,
-    fair_characters: int,
-    **more: Any,
+    name: str, *, instruction: str, paper_tokens: int, fair_characters: int, fair: Mapping[str, Any] | None = None, **more: Any
 ) -> list[Task]:
-    """Both profiles of a task whose answers are generated. `more`: further fields of Task that both have (labels, remarks)."""
-    paper = Task(
+    """Both profiles of a task whose answers are generated; `fair` and `more` as `two_profiles` takes them."""
+    return two_profiles(
         name,
-        version,
-        family,
-        GENERATE,
-        items,
-        tuple(paper_metrics),
         num_fewshot=NUM_SHOTS,
-        shots=shots,
         description=llm_jp_description(instruction),
         separator="",
         until=(),
         max_new_tokens=paper_tokens,
-        empty_allowed=True,
-        profile=PAPER,
-        bos=False,
         normalise=paper_answer,
+        fair={"until": ("\n",), "max_new_characters": fair_characters, "normalise": first_line, **(fair or {})},
         **more,
     )
-    fair = replace(
-        paper,
-        metrics=tuple(fair_metrics),
-        until=("\n",),
-        max_new_tokens=None,
-        max_new_characters=fair_characters,
-        empty_allowed=False,
-        profile=FAIR,
-        bos=True,
-        normalise=first_line,
-    )
-    return [paper, fair]
+
+
+def dataset_tasks(
+    name: str,
+    data: DataFolder,
+    *,
+    read: Callable[[Path], Iterable[Item]],
+    test: DataFile,
+    train: DataFile,
+    published: Sequence[str],
+    doubt: str = "",
+    **more: Any,
+) -> list[Task]:
+    """Both profiles of a dataset whose test file is asked and whose train file gives the examples.
+
+    Args:
+        read: file -> items.
+        published, doubt: as `chosen_examples` takes them.
+        more: as `generated_tasks` takes it.
+    """
+    items = tuple(read(data.path(test)))
+    shots, remark = chosen_examples(data, name, train=lambda: tuple(read(data.path(train))), published=published, doubt=doubt)
+    return generated_tasks(name, items=lambda: items, shots=fixed_shots(shots, NUM_SHOTS), remarks=(remark,), **more)

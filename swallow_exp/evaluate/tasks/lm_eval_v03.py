@@ -15,56 +15,18 @@ Source        lm-eval v0.3.0 (evaluator and few-shot context); paper Table 3
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.corpus.readers import malformed
-from swallow_exp.evaluate.fit import DROP_FIRST_SHOTS, Fit, Ruler
-from swallow_exp.evaluate.shots import Shots, chosen_shots, fixed_shots
-from swallow_exp.evaluate.task import CHOICE, FAIR, GENERATE, PAPER, Item, Metric, Task
+from swallow_exp.evaluate.data import DataFile, DataFolder
+from swallow_exp.evaluate.shots import DROP_FIRST_SHOTS, Shots, chosen_shots, fixed_shots, running_shots, without_first_shots
+from swallow_exp.evaluate.task import CHOICE, GENERATE, Fit, Item, Ruler, Task
+from swallow_exp.evaluate.tasks.profiles import two_profiles
 
 NUM_SHOTS = 8
 PAPER_TOKENS = 256
-PAPER_SEED = 42
-
-
-def continued_shots(asked: Callable[[], Sequence[Item]], pool: Sequence[Item], *, pool_is_asked: bool = False) -> Shots:
-    """The examples that v0.3.0 drew. One generator shuffles the questions, then draws for each of them in that order.
-
-    asked          all questions of the file, whatever part of them is evaluated
-    pool_is_asked  the pool is these questions: one more is drawn, and the question itself taken out of what was drawn
-    """
-
-    @cache
-    def drawn() -> dict[str, tuple[int, ...]]:
-        items = asked()
-        order = list(range(len(items)))
-        generator = random.Random(PAPER_SEED)
-        generator.shuffle(order)
-        if not pool_is_asked:
-            return {items[index].item_id: tuple(generator.sample(range(len(pool)), NUM_SHOTS)) for index in order}
-        return {items[index].item_id: _others(generator.sample(range(len(pool)), NUM_SHOTS + 1), index, pool) for index in order}
-
-    return lambda item: tuple(pool[index] for index in drawn()[item.item_id])
-
-
-def _others(found: Sequence[int], index: int, pool: Sequence[Item]) -> tuple[int, ...]:
-    """The first NUM_SHOTS of `found` that are not the question, nor a copy of it elsewhere in the file."""
-
-    def content(place: int) -> tuple[str, str, tuple[str, ...]]:
-        item = pool[place]
-        return item.prompt, item.target, item.choices
-
-    kept = [place for place in found if content(place) != content(index)][:NUM_SHOTS]
-    if len(kept) < NUM_SHOTS:
-        # assumed: v0.3.0 goes on with fewer examples where copies leave too few; here the pool's first ones fill up
-        rest = [place for place in range(len(pool)) if place not in kept and content(place) != content(index)]
-        kept += rest[: NUM_SHOTS - len(kept)]
-    return tuple(kept)
 
 
 def spread_shots(pool: Sequence[Item], *, salt: str) -> Shots:
@@ -82,13 +44,7 @@ def enough(items: Sequence[Item], path: Path, *, needed: int = NUM_SHOTS) -> Seq
 
 def _beside_choices(task: Task, item: Item, ruler: Ruler) -> str:
     ends = [f"{stem}{ending}" for stem, ending in item.scored] or [f"{task.separator}{choice}" for choice in item.choices]
-    room = ruler.room - max(map(ruler.count, ends))
-    shots = list(task.shots(item))
-    prompt = task.render(item, shots=shots)
-    while shots and ruler.count(prompt) > room:
-        shots.pop(0)
-        prompt = task.render(item, shots=shots)
-    return prompt
+    return without_first_shots(task, item, ruler, room=ruler.room - max(map(ruler.count, ends)))
 
 
 # as DROP_FIRST_SHOTS, with room for the longest choice
@@ -98,46 +54,47 @@ BESIDE_CHOICES = Fit("drop_first_shots_beside_choices", "1", _beside_choices)
 def both_profiles(
     name: str,
     *,
-    version: str,
-    family: str,
     output_type: str,
-    items: Callable[[], Sequence[Item]],
-    paper_shots: Shots,
-    fair_shots: Shots,
-    paper_metrics: Sequence[Metric],
-    fair_metrics: Sequence[Metric],
-    paper: dict[str, Any] | None = None,
-    fair: dict[str, Any] | None = None,
-    remarks: tuple[str, ...] = (),
+    items: Sequence[Item],
+    pool: Sequence[Item],
+    pool_is_asked: bool = False,
+    fair_shots: Shots | None = None,
+    fair: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> list[Task]:
-    """Both Tasks of one dataset. `paper`, `fair`: further fields of Task that only one of them has (stops, budget, normalise)."""
-    generated = output_type == GENERATE
+    """Both Tasks of one dataset.
+
+    Args:
+        items: every question of the file.
+        pool, pool_is_asked: where examples come from, as `running_shots` takes it.
+        fair_shots: the fair examples. Defaults to `spread_shots` of the pool.
+        fair: fields of Task that only the fair one has (stops, budget, normalise).
+        more: as `two_profiles` takes it.
+    """
     assert output_type in (GENERATE, CHOICE), output_type
-    as_published = Task(
-        name,
-        version,
-        family,
-        output_type,
-        items,
-        tuple(metric.under(PAPER) for metric in paper_metrics),
-        num_fewshot=NUM_SHOTS,
-        shots=paper_shots,
-        max_new_tokens=PAPER_TOKENS if generated else None,
-        empty_allowed=generated,
-        profile=PAPER,
-        bos=False,
-        remarks=(*remarks, "shots: drawn for each question as lm-eval v0.3.0 drew them"),
-        **(paper or {}),
-    )
+    generated = output_type == GENERATE
     fairly: dict[str, Any] = {
-        "metrics": tuple(metric.under(FAIR) for metric in fair_metrics),
-        "shots": fair_shots,
-        "max_new_tokens": None,
-        "empty_allowed": False,
-        "profile": FAIR,
-        "bos": True,
+        "shots": fair_shots or spread_shots(pool, salt=name),
         "fit": DROP_FIRST_SHOTS if generated else BESIDE_CHOICES,
-        "remarks": remarks,
-        **(fair or {}),
+        "remarks": (),
     }
-    return [as_published, replace(as_published, **fairly)]
+    return two_profiles(
+        name,
+        output_type=output_type,
+        items=lambda: items,
+        num_fewshot=NUM_SHOTS,
+        shots=running_shots(items, pool, NUM_SHOTS, pool_is_asked=pool_is_asked),
+        max_new_tokens=PAPER_TOKENS if generated else None,
+        remarks=("shots: drawn for each question as lm-eval v0.3.0 drew them",),
+        fair={**fairly, **(fair or {})},
+        **more,
+    )
+
+
+def dataset_tasks(
+    name: str, data: DataFolder, *, read: Callable[[Path], Iterable[Item]], test: DataFile, train: DataFile, **more: Any
+) -> list[Task]:
+    """Both Tasks of a dataset whose test file is asked and whose train file gives the examples; `more` as `both_profiles` takes it."""
+    asked, shown = data.path(test), data.path(train)
+    pool = enough(tuple(read(shown)), shown)
+    return both_profiles(name, items=tuple(read(asked)), pool=pool, **more)

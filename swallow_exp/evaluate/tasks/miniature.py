@@ -13,11 +13,12 @@ Reads nothing: items are a pure function of the miniature world's seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from swallow_exp.corpus.miniature import items as miniature_items
-from swallow_exp.evaluate.metrics import ACCURACY, BLEU_ENGLISH, BLEU_JAPANESE, EXACT_MATCH
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH
+from swallow_exp.evaluate.metrics.translation import BLEU_ENGLISH, BLEU_JAPANESE
 from swallow_exp.evaluate.task import CHOICE, GENERATE, Item, Task
 
 VERSION = "1"
@@ -37,13 +38,9 @@ def _family(family: str) -> tuple[Item, ...]:
     )
 
 
-def _provider(family: str, limit: int | None) -> Callable[[], Sequence[Item]]:
-    return lambda: _family(family)[:limit]
-
-
 def miniature_choice(limit: int | None = None) -> Task:
     """Accuracy of the most likely of four answers."""
-    return Task("mini_choice", VERSION, "choice", CHOICE, _provider("choice", limit), (ACCURACY,), separator="")
+    return Task("mini_choice", VERSION, "choice", CHOICE, lambda: _family("choice")[:limit], (ACCURACY,), separator="")
 
 
 def miniature_answer(family: str, limit: int | None = None) -> Task:
@@ -53,7 +50,7 @@ def miniature_answer(family: str, limit: int | None = None) -> Task:
         VERSION,
         family,
         GENERATE,
-        _provider(family, limit),
+        lambda: _family(family)[:limit],
         (EXACT_MATCH,),
         separator="",
         until=ANSWER_ENDS,
@@ -69,7 +66,7 @@ def miniature_translation(direction: str, limit: int | None = None, *, instructi
         VERSION,
         "translation",
         GENERATE,
-        _provider(f"translation_{direction}", limit),
+        lambda: _family(f"translation_{direction}")[:limit],
         (metric,),
         description="" if instruction is None else f"{instruction} ",
         max_new_bytes=TRANSLATION_BYTES,

@@ -16,19 +16,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.corpus.readers import malformed
+from swallow_exp.corpus.readers import malformed, text_of
 from swallow_exp.evaluate.data import DataFolder
-from swallow_exp.evaluate.metrics import (
-    BALANCED_ACCURACY_CHOICE,
-    BALANCED_ACCURACY_FAIR,
-    BALANCED_ACCURACY_PAPER,
-    CLASS_SIZE,
-    EXACT_MATCH_FAIR,
-    EXACT_MATCH_PAPER,
-)
+from swallow_exp.evaluate.metrics.labels import BALANCED_ACCURACY_CHOICE, BALANCED_ACCURACY_FAIR, BALANCED_ACCURACY_PAPER, CLASS_SIZE
 from swallow_exp.evaluate.metrics.likelihood import ACCURACY
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH_FAIR, EXACT_MATCH_PAPER
 from swallow_exp.evaluate.shots import fixed_shots
 from swallow_exp.evaluate.task import CHOICE, FAIR, Item, Task
 from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, SHOTS_NAME, generated_tasks, llm_jp_description, llm_jp_prompt, user_shots
@@ -81,6 +77,27 @@ def inference_item(item_id: str, cluster: str, premise: str, hypothesis: str, la
     return Item(item_id, cluster, llm_jp_prompt(f"前提：{premise}\n仮説：{hypothesis}"), label)
 
 
+def inference_items(
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    spec: Inference,
+    columns: tuple[str, str, str, str, str],
+    *,
+    cluster_until: str | None = None,
+) -> tuple[Item, ...]:
+    """One item per row (place, columns), in their order.
+
+    Args:
+        columns: names of id, cluster, premise, hypothesis and label.
+        cluster_until: where the name of the cluster ends inside its column. Defaults to the end of the column.
+    """
+    items = []
+    for place, row in rows:
+        item_id, cluster, premise, hypothesis, label = (text_of(row, column, place=place) for column in columns)
+        cluster = cluster if cluster_until is None else cluster.split(cluster_until)[0]
+        items.append(inference_item(item_id, cluster, premise, hypothesis, label, labels=spec.labels, place=place))
+    return tuple(items)
+
+
 def inference_tasks(
     spec: Inference, data: DataFolder, *, test: Sequence[Item], train: Callable[[], Sequence[Item]], made: Sequence[Item] = ()
 ) -> list[Task]:
@@ -104,26 +121,22 @@ def inference_tasks(
     fair_remarks = (source, *([f"{leaked} of them were also asked: replaced from the train split"] if leaked else []))
     tasks: list[Task] = []
     for name, shown in ((spec.name, official), (f"{spec.name}_ja", japanese)):
-        paper, fair = _generated(spec, name, shown, asked, shots)
-        fair = replace(fair, shots=fixed_shots(_written(own, shown), NUM_SHOTS))
-        tasks += [replace(paper, remarks=paper_remarks), replace(fair, remarks=fair_remarks)]
+        tasks += generated_tasks(
+            name,
+            version=spec.version,
+            family=FAMILY,
+            instruction=spec.instruction(shown),
+            items=partial(_written, asked, shown),
+            shots=fixed_shots(_written(shots, shown), NUM_SHOTS),
+            paper_metrics=(EXACT_MATCH_PAPER, BALANCED_ACCURACY_PAPER),
+            fair_metrics=(EXACT_MATCH_FAIR, BALANCED_ACCURACY_FAIR),
+            paper_tokens=spec.paper_tokens,
+            fair_characters=FAIR_CHARACTERS,
+            labels=tuple(shown.values()),
+            remarks=paper_remarks,
+            fair={"shots": fixed_shots(_written(own, shown), NUM_SHOTS), "remarks": fair_remarks},
+        )
     return [*tasks, replace(_choice(spec, official, asked, own), remarks=fair_remarks)]
-
-
-def _generated(spec: Inference, name: str, shown: Mapping[str, str], asked: Sequence[Item], shots: Sequence[Item]) -> list[Task]:
-    return generated_tasks(
-        name,
-        version=spec.version,
-        family=FAMILY,
-        instruction=spec.instruction(shown),
-        items=lambda: _written(asked, shown),
-        shots=fixed_shots(_written(shots, shown), NUM_SHOTS),
-        paper_metrics=(EXACT_MATCH_PAPER, BALANCED_ACCURACY_PAPER),
-        fair_metrics=(EXACT_MATCH_FAIR, BALANCED_ACCURACY_FAIR),
-        paper_tokens=spec.paper_tokens,
-        fair_characters=FAIR_CHARACTERS,
-        labels=tuple(shown.values()),
-    )
 
 
 def _choice(spec: Inference, shown: Mapping[str, str], asked: Sequence[Item], shots: Sequence[Item]) -> Task:

@@ -7,16 +7,14 @@ Source  paper Table 3, appendix G
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import GSM8K_FAIR, GSM8K_PAPER, final_number, marked_number
+from swallow_exp.evaluate.metrics.gsm8k import GSM8K_FAIR, GSM8K_PAPER, final_number, marked_number
 from swallow_exp.evaluate.task import GENERATE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.tasks.lm_eval_v03 import dataset_tasks
 
 VERSION = "1"
 FAIR_CHARACTERS = 800
@@ -32,19 +30,19 @@ TEST, TRAIN = (DataFile("gsm8k", name, f"{_SOURCE}{name}", COMMIT, "MIT", fetche
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    test, train = data.path(TEST), data.path(TRAIN)
-    pool = enough(read_items(train), train)
-    return both_profiles(
+    return dataset_tasks(
         "gsm8k",
+        data,
+        read=read_items,
+        test=TEST,
+        train=TRAIN,
         version=VERSION,
         family="arithmetic",
         output_type=GENERATE,
-        items=lambda: read_items(test),
-        paper_shots=continued_shots(lambda: read_items(test), pool),
-        fair_shots=spread_shots(pool, salt="gsm8k"),
         paper_metrics=(GSM8K_PAPER,),
         fair_metrics=(GSM8K_FAIR,),
-        paper={"until": (":", "Question:", "Question"), "normalise": lambda text: marked_number(text) or ""},
+        until=(":", "Question:", "Question"),
+        normalise=lambda text: marked_number(text) or "",
         fair={"until": ("\nQuestion:",), "max_new_characters": FAIR_CHARACTERS, "normalise": shown_number},
     )
 
@@ -57,16 +55,10 @@ def shown_number(text: str) -> str:
 
 def read_items(path: Path) -> Sequence[Item]:
     """Every question of a file, in its order."""
-    return _read_items(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
-    return tuple(_item(number, row, place) for number, (place, row) in enumerate(read_jsonl(path)))
-
-
-def _item(number: int, row: dict[str, Any], place: str) -> Item:
-    solution = text_of(row, "answer", place=place)
-    if not marked_number(solution):
-        raise malformed(place, "a solution without its number", expected="'#### ' and a number at the end of 'answer'")
-    return Item(str(number), str(number), f"Question: {text_of(row, 'question', place=place)}\nAnswer:", solution)
+    items = []
+    for number, (place, row) in enumerate(read_jsonl(path)):
+        solution = text_of(row, "answer", place=place)
+        if not marked_number(solution):
+            raise malformed(place, "a solution without its number", expected="'#### ' and a number at the end of 'answer'")
+        items.append(Item(str(number), str(number), f"Question: {text_of(row, 'question', place=place)}\nAnswer:", solution))
+    return items

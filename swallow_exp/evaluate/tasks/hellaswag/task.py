@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import list_of, malformed, read_jsonl, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import ACCURACY, ACCURACY_NORM
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.tasks.lm_eval_v03 import dataset_tasks
 
 VERSION = "1"
 
@@ -38,16 +37,15 @@ _BRACKETS = re.compile(r"\[.*?\]")
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    validation, train = data.path(VALIDATION), data.path(TRAIN)
-    pool = enough(read_items(train), train)
-    return both_profiles(
+    return dataset_tasks(
         "hellaswag",
+        data,
+        read=read_items,
+        test=VALIDATION,
+        train=TRAIN,
         version=VERSION,
         family="choice",
         output_type=CHOICE,
-        items=lambda: read_items(validation),
-        paper_shots=continued_shots(lambda: read_items(validation), pool),
-        fair_shots=spread_shots(pool, salt="hellaswag"),
         paper_metrics=(ACCURACY,),
         fair_metrics=(ACCURACY, ACCURACY_NORM),
     )
@@ -60,11 +58,6 @@ def clean(text: str) -> str:
 
 def read_items(path: Path) -> Sequence[Item]:
     """Every question of a file, in its order; those of one video or page share a cluster."""
-    return _read_items(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
     return tuple(_item(number, row, place) for number, (place, row) in enumerate(read_jsonl(path)))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.corpus.readers import read_tsv, text_of
+from swallow_exp.corpus.readers import read_tsv
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_item, inference_tasks
+from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_items, inference_tasks
 
 JAMP = Inference(
     name="jamp",
@@ -46,15 +46,5 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
 
 def read_items(path: Path) -> tuple[Item, ...]:
     """Every pair of a file, in its order; pairs of one template share a cluster."""
-    return tuple(
-        inference_item(
-            text_of(row, "num", place=place),
-            text_of(row, "template_num", place=place),
-            text_of(row, "premise", place=place),
-            text_of(row, "hypothesis", place=place),
-            text_of(row, "gold_label", place=place),
-            labels=JAMP.labels,
-            place=place,
-        )
-        for place, row in read_tsv(path)
-    )
+    columns = ("num", "template_num", "premise", "hypothesis", "gold_label")
+    return inference_items(read_tsv(path), JAMP, columns)

@@ -13,10 +13,9 @@ from typing import Any
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import EXACT_MATCH_FAIR, EXACT_MATCH_PAPER
-from swallow_exp.evaluate.shots import fixed_shots
+from swallow_exp.evaluate.metrics.strings import EXACT_MATCH_FAIR, EXACT_MATCH_PAPER
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt
+from swallow_exp.evaluate.tasks.llm_jp import dataset_tasks, llm_jp_prompt
 
 VERSION = "1"
 INSTRUCTION = (
@@ -42,21 +41,21 @@ TRAIN = DataFile("jcqa", "train-v1.1.json", _SOURCE + "train-v1.1.json", "JGLUE 
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    items = read_items(data.path(VALID))
-    shots, remark = chosen_examples(data, "jcqa", train=lambda: read_items(data.path(TRAIN)), published=PUBLISHED)
-    return generated_tasks(
+    return dataset_tasks(
         "jcqa",
+        data,
+        read=read_items,
+        test=VALID,
+        train=TRAIN,
+        published=PUBLISHED,
         version=VERSION,
         family="choice",
         instruction=INSTRUCTION,
-        items=lambda: items,
-        shots=fixed_shots(shots, NUM_SHOTS),
         paper_metrics=(EXACT_MATCH_PAPER,),
         fair_metrics=(EXACT_MATCH_FAIR,),
         paper_tokens=PAPER_TOKENS,
         fair_characters=FAIR_CHARACTERS,
         labels=LABELS,
-        remarks=(remark,),
     )
 
 

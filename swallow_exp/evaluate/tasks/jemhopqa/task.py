@@ -7,15 +7,13 @@ Source  paper Table 2, appendix G
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_json, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
-from swallow_exp.evaluate.shots import fixed_shots
+from swallow_exp.evaluate.metrics.strings import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt
+from swallow_exp.evaluate.tasks.llm_jp import dataset_tasks, llm_jp_prompt
 
 VERSION = "1"
 INSTRUCTION = "質問を入力とし、回答を出力してください。回答の他には何も含めないことを厳守してください。"
@@ -38,20 +36,21 @@ TRAIN = DataFile("jemhopqa", "train.json", _SOURCE + "train.json", f"version 1.0
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    items = read_items(data.path(DEV))
-    shots, remark = chosen_examples(data, "jemhopqa", train=lambda: read_items(data.path(TRAIN)), published=PUBLISHED, doubt=DOUBT)
-    return generated_tasks(
+    return dataset_tasks(
         "jemhopqa",
+        data,
+        read=read_items,
+        test=DEV,
+        train=TRAIN,
+        published=PUBLISHED,
+        doubt=DOUBT,
         version=VERSION,
         family="question",
         instruction=INSTRUCTION,
-        items=lambda: items,
-        shots=fixed_shots(shots, NUM_SHOTS),
         paper_metrics=(CHAR_F1_PAPER,),
         fair_metrics=(CHAR_F1_FAIR, EXACT_MATCH_FAIR),
         paper_tokens=PAPER_TOKENS,
         fair_characters=FAIR_CHARACTERS,
-        remarks=(remark,),
     )
 
 
@@ -60,11 +59,11 @@ def read_items(path: Path) -> tuple[Item, ...]:
     rows = read_json(path)
     if not isinstance(rows, list):
         raise malformed(str(path), f"a JSON {type(rows).__name__}", expected="a JSON list of questions")
-    return tuple(_item(row, f"{path}, question {number}") for number, row in enumerate(rows, start=1))
-
-
-def _item(row: Any, place: str) -> Item:
-    answer, item_id = text_of(row, "answer", place=place), text_of(row, "qid", place=place)
-    if not answer:
-        raise malformed(place, "an empty answer", expected="a text")
-    return Item(item_id, item_id, llm_jp_prompt(f"質問：{text_of(row, 'question', place=place)}"), answer)
+    items = []
+    for number, row in enumerate(rows, start=1):
+        place = f"{path}, question {number}"
+        answer, item_id = text_of(row, "answer", place=place), text_of(row, "qid", place=place)
+        if not answer:
+            raise malformed(place, "an empty answer", expected="a text")
+        items.append(Item(item_id, item_id, llm_jp_prompt(f"質問：{text_of(row, 'question', place=place)}"), answer))
+    return tuple(items)

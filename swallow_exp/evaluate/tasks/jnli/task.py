@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.corpus.readers import read_jsonl, text_of
+from swallow_exp.corpus.readers import read_jsonl
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_item, inference_tasks
+from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_items, inference_tasks
 
 JNLI = Inference(
     name="jnli",
@@ -45,16 +45,6 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
-    """Every pair of a file, one JSON object a line, in its order; pairs of captions of one picture share a cluster."""
-    return tuple(
-        inference_item(
-            text_of(row, "sentence_pair_id", place=place),
-            text_of(row, "yjcaptions_id", place=place).split("-")[0],
-            text_of(row, "sentence1", place=place),
-            text_of(row, "sentence2", place=place),
-            text_of(row, "label", place=place),
-            labels=JNLI.labels,
-            place=place,
-        )
-        for place, row in read_jsonl(path)
-    )
+    """Every pair of a file, one JSON object per line, in its order; captions of one picture share a cluster."""
+    columns = ("sentence_pair_id", "yjcaptions_id", "sentence1", "sentence2", "label")
+    return inference_items(read_jsonl(path), JNLI, columns, cluster_until="-")

@@ -62,12 +62,8 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     return inference_tasks(JSEM, data, test=test, train=lambda: train)
 
 
-def read_items(path: Path) -> tuple[Item, ...]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every problem of a file with a label, in its order; problems with one premise share a cluster."""
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     for number, problem in enumerate(read_xml(path).iter("problem"), start=1):
         place = f"{path}, problem {number}"
         label = problem.get("answer")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
-from swallow_exp.corpus.readers import read_tsv, text_of
+from swallow_exp.corpus.readers import read_tsv
 from swallow_exp.evaluate.data import DataFile, DataFolder
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_item, inference_tasks
+from swallow_exp.evaluate.tasks.nli import THREE_WAY, Inference, inference_items, inference_tasks
 
 JSICK = Inference(
     name="jsick",
@@ -45,15 +45,5 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
 
 def read_items(path: Path) -> tuple[Item, ...]:
     """Every pair of a file, in its order; pairs about one picture share a cluster."""
-    return tuple(
-        inference_item(
-            text_of(row, "pair_ID", place=place),
-            text_of(row, "image_ID", place=place),
-            text_of(row, "sentence_A_Ja", place=place),
-            text_of(row, "sentence_B_Ja", place=place),
-            text_of(row, "entailment_label_Ja", place=place),
-            labels=JSICK.labels,
-            place=place,
-        )
-        for place, row in read_tsv(path)
-    )
+    columns = ("pair_ID", "image_ID", "sentence_A_Ja", "sentence_B_Ja", "entailment_label_Ja")
+    return inference_items(read_tsv(path), JSICK, columns)

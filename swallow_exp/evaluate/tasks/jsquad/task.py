@@ -6,17 +6,15 @@ Source  paper Table 2, appendix G
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import list_of, malformed, read_json, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
-from swallow_exp.evaluate.shots import fixed_shots
+from swallow_exp.evaluate.metrics.strings import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt
+from swallow_exp.evaluate.tasks.llm_jp import dataset_tasks, llm_jp_prompt
 
 VERSION = "1"
 INSTRUCTION = (
@@ -39,35 +37,25 @@ TRAIN = DataFile("jsquad", "train-v1.1.json", _SOURCE + "train-v1.1.json", "JGLU
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    valid = data.path(VALID)
-    shots, remark = chosen_examples(data, "jsquad", train=lambda: read_items(data.path(TRAIN)), published=PUBLISHED)
-    return generated_tasks(
+    return dataset_tasks(
         "jsquad",
+        data,
+        read=read_items,
+        test=VALID,
+        train=TRAIN,
+        published=PUBLISHED,
         version=VERSION,
         family="reading",
         instruction=INSTRUCTION,
-        items=lambda: read_items(valid),
-        shots=fixed_shots(shots, NUM_SHOTS),
         paper_metrics=(CHAR_F1_PAPER,),
         fair_metrics=(CHAR_F1_FAIR, EXACT_MATCH_FAIR),
         paper_tokens=PAPER_TOKENS,
         fair_characters=FAIR_CHARACTERS,
-        remarks=(remark,),
     )
 
 
-def read_items(path: Path) -> Sequence[Item]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file in SQuAD's format, in its order; questions of one paragraph share a cluster."""
-    facts = path.stat()
-    return _read_items(path, facts.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     articles = list_of(read_json(path), "data", place=str(path))
     for number, article in enumerate(articles):
         where = f"{path}, data[{number}]"

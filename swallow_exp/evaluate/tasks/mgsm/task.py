@@ -14,10 +14,10 @@ from typing import Any
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_text, read_tsv, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.fit import DROP_FIRST_SHOTS
-from swallow_exp.evaluate.metrics import NUMBER_FAIR, NUMBER_PAPER, as_text, last_number, last_number_paper
+from swallow_exp.evaluate.metrics.numbers import NUMBER_FAIR, NUMBER_PAPER, as_text, last_number, last_number_paper
+from swallow_exp.evaluate.shots import DROP_FIRST_SHOTS, running_shots
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
+from swallow_exp.evaluate.tasks.jp_harness import generated_tasks
 
 VERSION = "1"
 NUM_SHOTS = 4
@@ -41,7 +41,7 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
         family="arithmetic",
         num_fewshot=NUM_SHOTS,
         items=lambda: items,
-        shots=fork_shots(items, pool, NUM_SHOTS),
+        shots=running_shots(items, pool, NUM_SHOTS),
         paper_metric=NUMBER_PAPER,
         fair_metric=NUMBER_FAIR,
         fair_characters=FAIR_CHARACTERS,

@@ -13,10 +13,9 @@ from xml.etree.ElementTree import Element
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_xml
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
-from swallow_exp.evaluate.shots import fixed_shots
+from swallow_exp.evaluate.metrics.strings import CHAR_F1_FAIR, CHAR_F1_PAPER, EXACT_MATCH_FAIR
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.llm_jp import NUM_SHOTS, chosen_examples, generated_tasks, llm_jp_prompt
+from swallow_exp.evaluate.tasks.llm_jp import dataset_tasks, llm_jp_prompt
 
 VERSION = "1"
 INSTRUCTION = "質問に対する答えを出力してください。答えが複数の場合、コンマ（,）で繋げてください。"
@@ -42,29 +41,26 @@ DEV = DataFile("niilc", _DEV, _SOURCE + _DEV, f"commit {_COMMIT[:7]}", "CC BY-SA
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    items = read_items(data.path(TEST))
-    shots, remark = chosen_examples(data, "niilc", train=lambda: read_items(data.path(DEV)), published=PUBLISHED, doubt=DOUBT)
-    return generated_tasks(
+    return dataset_tasks(
         "niilc",
+        data,
+        read=read_items,
+        test=TEST,
+        train=DEV,
+        published=PUBLISHED,
+        doubt=DOUBT,
         version=VERSION,
         family="question",
         instruction=INSTRUCTION,
-        items=lambda: items,
-        shots=fixed_shots(shots, NUM_SHOTS),
         paper_metrics=(CHAR_F1_PAPER,),
         fair_metrics=(CHAR_F1_FAIR, EXACT_MATCH_FAIR),
         paper_tokens=PAPER_TOKENS,
         fair_characters=FAIR_CHARACTERS,
-        remarks=(remark,),
     )
 
 
-def read_items(path: Path) -> tuple[Item, ...]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file that has an answer, in its order."""
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     for number, question in enumerate(read_xml(path).iter("question"), start=1):
         place = f"{path}, question {number}"
         item_id, text = question.get("id"), _text(question.find("text"))

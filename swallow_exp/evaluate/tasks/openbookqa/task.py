@@ -7,16 +7,15 @@ Source  paper Table 3, appendix G
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import list_of, malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import ACCURACY, ACCURACY_NORM
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY, ACCURACY_NORM
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.tasks.lm_eval_v03 import dataset_tasks
 
 VERSION = "1"
 
@@ -33,16 +32,15 @@ TEST, TRAIN = _file("test.jsonl"), _file("train.jsonl")
 
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
-    test, train = data.path(TEST), data.path(TRAIN)
-    pool = enough(read_items(train), train)
-    return both_profiles(
+    return dataset_tasks(
         "openbookqa",
+        data,
+        read=read_items,
+        test=TEST,
+        train=TRAIN,
         version=VERSION,
         family="question",
         output_type=CHOICE,
-        items=lambda: read_items(test),
-        paper_shots=continued_shots(lambda: read_items(test), pool),
-        fair_shots=spread_shots(pool, salt="openbookqa"),
         paper_metrics=(ACCURACY,),
         fair_metrics=(ACCURACY, ACCURACY_NORM),
     )
@@ -50,11 +48,6 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
 
 def read_items(path: Path) -> Sequence[Item]:
     """Every question of a file, in its order."""
-    return _read_items(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
     return tuple(_item(row, place) for place, row in read_jsonl(path))
 
 

@@ -1,5 +1,1 @@
 """SQuAD 2.0: English reading comprehension; half of the questions have no answer in their paragraph. See README.md in this folder."""
-
-from swallow_exp.evaluate.tasks.squad2.task import tasks
-
-__all__ = ["tasks"]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import list_of, malformed, read_json, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import (
+from swallow_exp.evaluate.metrics.squad import (
     NO_ANSWER,
     SQUAD_FAIR,
     SQUAD_PAPER,
@@ -26,7 +25,7 @@ from swallow_exp.evaluate.metrics import (
 from swallow_exp.evaluate.shots import Shots, chosen_shots, fixed_shots
 from swallow_exp.evaluate.subset import choose_part
 from swallow_exp.evaluate.task import GENERATE, Item, Metric, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import NUM_SHOTS, both_profiles, continued_shots, enough
+from swallow_exp.evaluate.tasks.lm_eval_v03 import NUM_SHOTS, both_profiles, enough
 
 VERSION = "1"
 FAIR_CHARACTERS = 100
@@ -43,18 +42,18 @@ DEV, TRAIN = (DataFile("squad2", name, f"{_SOURCE}{name}", "v2.0", "CC BY-SA 4.0
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
     dev, train = data.path(DEV), data.path(TRAIN)
-    pool = enough(read_items(train), train)
+    pool = enough(list(read_items(train)), train)
     found = both_profiles(
         "squad2",
         version=VERSION,
         family="reading",
         output_type=GENERATE,
-        items=lambda: read_items(dev),
-        paper_shots=continued_shots(lambda: read_items(dev), pool),
+        items=list(read_items(dev)),
+        pool=pool,
         fair_shots=balanced_shots(pool, train),
         paper_metrics=SQUAD_PAPER[0],
         fair_metrics=SQUAD_FAIR[0],
-        paper={"normalise": squad_normalise},
+        normalise=squad_normalise,
         fair={"max_new_characters": FAIR_CHARACTERS, "normalise": lambda text: squad_normalise(squad_prediction(text))},
     )
     return [_with_parts(task, metrics, suite) for task, metrics in zip(found, (SQUAD_PAPER, SQUAD_FAIR), strict=True)]
@@ -83,17 +82,8 @@ def _with_parts(task: Task, metrics: tuple[tuple[Metric, ...], ...], suite: Suit
     return replace(task, metrics=(*everything, *(answered if True in asked else ()), *(without if False in asked else ())))
 
 
-def read_items(path: Path) -> Sequence[Item]:
+def read_items(path: Path) -> Iterator[Item]:
     """Every question of a file, in its order; questions of one paragraph share a cluster."""
-    return _read_items(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
-    return tuple(_items(path))
-
-
-def _items(path: Path) -> Iterator[Item]:
     for number, article in enumerate(list_of(read_json(path), "data", place=str(path))):
         where = f"{path}, data[{number}]"
         title = text_of(article, "title", place=where)

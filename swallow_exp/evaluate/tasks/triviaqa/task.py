@@ -7,17 +7,16 @@ Source  paper Table 3, appendix G
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import list_of, malformed, read_parquet, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import TRIVIA_EXACT_FAIR, TRIVIA_EXACT_PAPER, TRIVIA_F1, trivia_normalise, trivia_paper
+from swallow_exp.evaluate.metrics.triviaqa import TRIVIA_EXACT_FAIR, TRIVIA_EXACT_PAPER, TRIVIA_F1, trivia_normalise, trivia_paper
 from swallow_exp.evaluate.task import GENERATE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, continued_shots, enough, spread_shots
+from swallow_exp.evaluate.tasks.lm_eval_v03 import both_profiles, enough
 
 VERSION = "1"
 FAIR_CHARACTERS = 100
@@ -38,33 +37,24 @@ VALIDATION, TRAIN = _file("validation"), _file("train")
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones."""
     validation, train = data.path(VALIDATION), data.path(TRAIN)
-    pool = enough(read_items(train, aliases=False), train)
+    pool = enough(list(read_items(train, aliases=False)), train)
     return both_profiles(
         "triviaqa",
         version=VERSION,
         family="question",
         output_type=GENERATE,
-        items=lambda: read_items(validation),
-        paper_shots=continued_shots(lambda: read_items(validation), pool),
-        fair_shots=spread_shots(pool, salt="triviaqa"),
+        items=list(read_items(validation)),
+        pool=pool,
         paper_metrics=(TRIVIA_EXACT_PAPER,),
         fair_metrics=(TRIVIA_EXACT_FAIR, TRIVIA_F1),
-        paper={"until": ("\n", ".", ","), "normalise": trivia_paper},
+        until=("\n", ".", ","),
+        normalise=trivia_paper,
         fair={"until": ("\n",), "max_new_characters": FAIR_CHARACTERS, "normalise": trivia_normalise},
     )
 
 
-def read_items(path: Path, *, aliases: bool = True) -> Sequence[Item]:
+def read_items(path: Path, *, aliases: bool = True) -> Iterator[Item]:
     """Every question of a file, in its order; a question that comes twice shares its cluster. Without `aliases`: for examples alone."""
-    return _read_items(path, path.stat().st_mtime_ns, aliases)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int, aliases: bool) -> tuple[Item, ...]:
-    return tuple(_items(path, aliases=aliases))
-
-
-def _items(path: Path, *, aliases: bool) -> Iterator[Item]:
     columns = ["question_id", "question", "answer.value", *(["answer.aliases"] if aliases else [])]
     seen: Counter[str] = Counter()
     for place, row in read_parquet(path, columns):

@@ -9,17 +9,17 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_lines
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import BLEU_EN_JA_FAIR, BLEU_EN_JA_PAPER, BLEU_JA_EN_FAIR, BLEU_JA_EN_PAPER, require_nagisa
-from swallow_exp.evaluate.shots import Shots, drawn_shots
+from swallow_exp.evaluate.metrics.translation import BLEU_EN_JA_FAIR, BLEU_EN_JA_PAPER, BLEU_JA_EN_FAIR, BLEU_JA_EN_PAPER, require_nagisa
+from swallow_exp.evaluate.shots import Shots, drawn_shots, running_shots
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
+from swallow_exp.evaluate.tasks.jp_harness import generated_tasks
 
 VERSION = "1"
 NUM_SHOTS = 4
@@ -45,66 +45,56 @@ FILES = {
 }
 
 
-@dataclass(frozen=True)
-class Direction:
-    """One direction of translation; its files are looked for when its items are first asked for."""
-
-    name: str  # en_ja | ja_en
-    data: DataFolder
-
-    @cached_property
-    def items(self) -> tuple[Item, ...]:
-        """Every sentence pair, in the order of the files; sentences of one document share a cluster."""
-        source, reference = (self.data.path(file) for file in FILES[self.name])
-        return tuple(_items(source, reference, *(LANGUAGES[language] for language in self.name.split("_"))))
-
-    @cached_property
-    def fair_items(self) -> tuple[Item, ...]:
-        """The same pairs with `&amp;` and its like undone."""
-        return tuple(replace(item, prompt=html.unescape(item.prompt), target=html.unescape(item.target)) for item in self.items)
-
-    @cached_property
-    def paper_shots(self) -> Shots:
-        """Drawn from the whole test set, as the fork's generator does."""
-        return fork_shots(self.items, self.items, NUM_SHOTS, from_test=True)
-
-    @cached_property
-    def fair_shots(self) -> Shots:
-        """Drawn from other documents."""
-        return drawn_shots(self.fair_items, NUM_SHOTS, salt=f"wmt20_{self.name}")
-
-    def paper_items(self) -> tuple[Item, ...]:
-        """The items, when they can be scored as the paper did. Raises MissingPackage."""
-        if self.name == "en_ja":
-            require_nagisa(f"wmt20_{self.name}")
-        return self.items
-
-
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles of both directions: a file or package that one lacks does not concern the others.
 
     Their items raise MissingData without the files, RequestError for malformed ones, MissingPackage for paper en-ja without nagisa.
     """
-    return [task for name in FILES for task in _direction_tasks(Direction(name, data))]
+    return [task for direction in FILES for task in _direction_tasks(direction, data)]
 
 
-def _direction_tasks(direction: Direction) -> list[Task]:
-    paper_metric, fair_metric = METRICS[direction.name]
+def _direction_tasks(direction: str, data: DataFolder) -> list[Task]:
+    """Both profiles of en_ja or ja_en; its files are looked for when its items are first asked for."""
+    name, (paper_metric, fair_metric) = f"wmt20_{direction}", METRICS[direction]
+
+    @cache
+    def items() -> tuple[Item, ...]:
+        source, reference = (data.path(file) for file in FILES[direction])
+        return tuple(_items(source, reference, *(LANGUAGES[language] for language in direction.split("_"))))
+
+    def paper_items() -> tuple[Item, ...]:
+        if direction == "en_ja":
+            require_nagisa(name)
+        return items()
+
+    @cache
+    def paper_shots() -> Shots:
+        return running_shots(items(), items(), NUM_SHOTS, pool_is_asked=True)
+
+    @cache
+    def fair_items() -> tuple[Item, ...]:  # `&amp;` and its like undone
+        return tuple(replace(item, prompt=html.unescape(item.prompt), target=html.unescape(item.target)) for item in items())
+
+    @cache
+    def fair_shots() -> Shots:  # of other documents
+        return drawn_shots(fair_items(), NUM_SHOTS, salt=name)
+
     return generated_tasks(
-        f"wmt20_{direction.name}",
+        name,
         version=VERSION,
         family="translation",
         num_fewshot=NUM_SHOTS,
-        items=direction.paper_items,
-        shots=lambda item: direction.paper_shots(item),
+        items=paper_items,
+        shots=lambda item: paper_shots()(item),
         paper_metric=paper_metric,
         fair_metric=fair_metric,
-        fair_characters=FAIR_CHARACTERS[direction.name],
-        fair_changes={"items": lambda: direction.fair_items, "shots": lambda item: direction.fair_shots(item)},
+        fair_characters=FAIR_CHARACTERS[direction],
+        fair_changes={"items": fair_items, "shots": lambda item: fair_shots()(item)},
     )
 
 
 def _items(source: Path, reference: Path, language: str, other: str) -> Iterator[Item]:
+    """Every sentence pair, in the order of the files; sentences of one document share a cluster."""
     sources, references = list(_segments(source)), list(_segments(reference))
     for (place, key, text), (other_place, other_key, translation) in zip(sources, references, strict=False):
         if key != other_key:

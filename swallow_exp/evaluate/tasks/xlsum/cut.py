@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from swallow_exp.evaluate.fit import Fit, Ruler
-from swallow_exp.evaluate.task import Item, Task
+from swallow_exp.evaluate.task import Fit, Item, Ruler, Task
 
 ARTICLE = "ニュース記事:"
 SUMMARY = "要約:"

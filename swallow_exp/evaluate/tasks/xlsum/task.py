@@ -18,9 +18,10 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import ROUGE2_FAIR, ROUGE2_PAPER
+from swallow_exp.evaluate.metrics.rouge import ROUGE2_FAIR, ROUGE2_PAPER
+from swallow_exp.evaluate.shots import running_shots
 from swallow_exp.evaluate.task import Item, Task
-from swallow_exp.evaluate.tasks.jp_harness import fork_shots, generated_tasks
+from swallow_exp.evaluate.tasks.jp_harness import generated_tasks
 from swallow_exp.evaluate.tasks.xlsum.cut import ARTICLE, FIT_ARTICLES, SUMMARY, first_sentences
 
 VERSION = "1"
@@ -34,11 +35,6 @@ _ARCHIVE = "https://huggingface.co/datasets/csebuetnlp/xlsum/resolve/main/data/j
 _LICENCE = "CC BY-NC-SA 4.0"
 
 
-def _release(split: str) -> DataFile:
-    name = f"japanese_{split}.jsonl"
-    return DataFile("xlsum", name, _ARCHIVE, "XLSum v2.0", _LICENCE, member=name)
-
-
 def _subset(split: str) -> DataFile:
     return DataFile("xlsum", f"filtered_{split}.jsonl", None, "mkshing/xlsum_ja", _LICENCE, remedy="see tasks/xlsum/README.md")
 
@@ -46,8 +42,11 @@ def _subset(split: str) -> DataFile:
 def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the files, RequestError for malformed ones or half of the published subset."""
     train, test, remark = _splits(data)
-    paper_shots = fork_shots(test, train, NUM_SHOTS)
-    short = {item.item_id: _shortened(item) for item in (*train, *test)}
+    paper_shots = running_shots(test, train, NUM_SHOTS)
+    short = {
+        item.item_id: replace(item, prompt=f"{ARTICLE}{first_sentences(_article(item), ARTICLE_CHARACTERS)}\n{SUMMARY}")
+        for item in (*train, *test)
+    }
     return generated_tasks(
         "xlsum",
         version=VERSION,
@@ -83,7 +82,11 @@ def _splits(data: DataFolder) -> tuple[tuple[Item, ...], tuple[Item, ...], str]:
             )
         train, test = (tuple(_items(path, split)) for split, path in zip(("train", "test"), found, strict=True) if path is not None)
         return train, test, f"items: the published subset, {len(test)} articles"
-    everything = [tuple(_items(data.path(_release(split)), split)) for split in ("train", "test")]
+    everything = []
+    for split in ("train", "test"):
+        name = f"japanese_{split}.jsonl"
+        release = DataFile("xlsum", name, _ARCHIVE, "XLSum v2.0", _LICENCE, member=name)
+        everything.append(tuple(_items(data.path(release), split)))
     train, test = (tuple(item for item in items if not _overlaps(item)) for items in everything)
     if not train or not test:
         raise RequestError(
@@ -110,10 +113,6 @@ def _items(path: Path, split: str) -> Iterator[Item]:
 
 def _article(item: Item) -> str:
     return item.prompt.removeprefix(ARTICLE).removesuffix(f"\n{SUMMARY}")
-
-
-def _shortened(item: Item) -> Item:
-    return replace(item, prompt=f"{ARTICLE}{first_sentences(_article(item), ARTICLE_CHARACTERS)}\n{SUMMARY}")
 
 
 def _overlaps(item: Item) -> bool:

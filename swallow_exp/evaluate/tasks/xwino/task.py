@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from swallow_exp.config.schema import SuiteConfig
 from swallow_exp.corpus.readers import malformed, read_jsonl, text_of, value_of
 from swallow_exp.evaluate.data import DataFile, DataFolder
-from swallow_exp.evaluate.metrics import ACCURACY
+from swallow_exp.evaluate.metrics.likelihood import ACCURACY
 from swallow_exp.evaluate.shots import drawn_shots
 from swallow_exp.evaluate.task import CHOICE, Item, Task
-from swallow_exp.evaluate.tasks.lm_eval_v03 import NUM_SHOTS, both_profiles, continued_shots, enough
+from swallow_exp.evaluate.tasks.lm_eval_v03 import NUM_SHOTS, both_profiles, enough
 
 VERSION = "1"
 BLANK = "_"
@@ -38,14 +37,16 @@ def tasks(data: DataFolder, suite: SuiteConfig) -> list[Task]:
     """Both profiles. Raises MissingData without the file, RequestError for a malformed one."""
     test = data.path(TEST)
     # one more than are shown: the question's own cluster gives none
-    pool = tuple(_solved(item) for item in enough(read_items(test), test, needed=NUM_SHOTS + 1))
+    items = enough(read_items(test), test, needed=NUM_SHOTS + 1)
+    pool = tuple(_solved(item) for item in items)
     return both_profiles(
         "xwino",
         version=VERSION,
         family="choice",
         output_type=CHOICE,
-        items=lambda: read_items(test),
-        paper_shots=continued_shots(lambda: read_items(test), pool, pool_is_asked=True),
+        items=items,
+        pool=pool,
+        pool_is_asked=True,
         fair_shots=drawn_shots(pool, NUM_SHOTS, salt="xwino"),
         paper_metrics=(ACCURACY,),
         fair_metrics=(ACCURACY,),
@@ -60,11 +61,6 @@ def _solved(item: Item) -> Item:
 
 def read_items(path: Path) -> Sequence[Item]:
     """Every sentence of the file, in its order; a sentence and its twin share a cluster."""
-    return _read_items(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _read_items(path: Path, changed: int) -> tuple[Item, ...]:
     families = _Families({})
     return tuple(_item(number, row, place, families) for number, (place, row) in enumerate(read_jsonl(path)))
 

@@ -38,9 +38,8 @@ from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.corpus.hub import HubDataset, hub_dataset, require_network
 from swallow_exp.corpus.inputs import MINIATURE_PARTS, MINIATURE_PREFIX, InputFile, find_inputs, miniature_part
 from swallow_exp.corpus.lines import Advance, read_lines
-from swallow_exp.corpus.normalise import normaliser
 from swallow_exp.corpus.pairs import read_pairs_of
-from swallow_exp.corpus.read import read_documents_of
+from swallow_exp.corpus.read import normaliser, read_documents_of
 from swallow_exp.corpus.seen import SeenTexts
 from swallow_exp.corpus.write import SPLITS, SplitWriter, drop_repeats_of_train, split_file
 
@@ -72,7 +71,10 @@ def build_corpus(source: SourceConfig, *, out: Path, data: Path, network: bool =
     inputs: list[Input] = []
     if part is None:
         inputs = [dataset] if dataset else [*find_inputs(source, data)]
-    made_from = {f"{MINIATURE_PREFIX}{part}": _miniature_fingerprint()} if part else _fingerprints(source, inputs)
+    looked_at = track(inputs, f"corpus {source.name}: look at files", len(inputs))
+    made_from = (
+        {f"{MINIATURE_PREFIX}{part}": _miniature_fingerprint()} if part else {found.label: found.fingerprint() for found in looked_at}
+    )
     request = _request(source)
     digest = digest_of({"request": request, "made_from": made_from})
     return build_artefact(
@@ -101,16 +103,14 @@ def read_pairs(corpus: Artefact, split: str) -> Iterator[Pair]:
 def _split_lines(corpus: Artefact, split: str) -> Iterator[str]:
     assert split in SPLITS, split
     if not corpus.counts[split]["documents"]:
-        return iter(())
-    return _trusted_lines(corpus.folder, split)
-
-
-def _trusted_lines(folder: Path, split: str) -> Iterator[str]:
+        return
     try:
-        for _, line in read_lines(split_file(folder, split)):
+        for _, line in read_lines(split_file(corpus.folder, split)):
             yield line
     except RequestError as error:
-        raise RequestError(error.given, expected=error.expected, remedy=f"remove the folder {folder}; it will be built again") from error
+        raise RequestError(
+            error.given, expected=error.expected, remedy=f"remove the folder {corpus.folder}; it will be built again"
+        ) from error
 
 
 def _check_source(source: SourceConfig) -> None:
@@ -138,10 +138,6 @@ def _request(source: SourceConfig) -> dict[str, Any]:
     if source.kind == "documents":
         request["text_field"] = source.text_field
     return {**request, "corpus_format": CORPUS_FORMAT_VERSION}
-
-
-def _fingerprints(source: SourceConfig, inputs: list[Input]) -> dict[str, str]:
-    return {found.label: found.fingerprint() for found in track(inputs, f"corpus {source.name}: look at files", len(inputs))}
 
 
 def _miniature_fingerprint() -> str:
@@ -195,13 +191,9 @@ def _rows(source: SourceConfig, inputs: list[Input], tally: Tally, advance: Adva
     read: Callable[..., Iterator[Any]] = read_pairs_of if source.kind == "pairs" else read_documents_of
     for found in inputs:
         tally.opened.append(found)
-        told = _in_megabytes(advance) if isinstance(found, InputFile) else advance
+        told: Advance = (lambda size: advance(size / BYTES_PER_MEGABYTE)) if isinstance(found, InputFile) else advance
         for where, document in read(found, source, tally.dropped, told):
             yield f"{found.label}:{where.number}", document
-
-
-def _in_megabytes(advance: Advance) -> Advance:
-    return lambda size: advance(size / BYTES_PER_MEGABYTE)
 
 
 def _miniature_rows(source: SourceConfig, part: str, advance: Advance) -> Iterator[Placed]:

@@ -27,8 +27,7 @@ from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.artefact.progress import say, track
 from swallow_exp.artefact.units import format_count
 from swallow_exp.config.schema import VocabularyConfig
-from swallow_exp.corpus.build import read_documents, read_pairs
-from swallow_exp.vocabulary.export import write_twin
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.vocabulary.fertility import measure_fertility
 from swallow_exp.vocabulary.merge import expand_base, script_pattern
 from swallow_exp.vocabulary.model_file import ModelProto, check_base, copy_model, model_digest, parse_model, read_model, set_nfkc
@@ -36,6 +35,7 @@ from swallow_exp.vocabulary.sample import choose_corpora, write_training_text
 from swallow_exp.vocabulary.segment import find_dictionary
 from swallow_exp.vocabulary.tokenizer import HUGGING_FACE_FOLDER, MODEL_NAME, model_path
 from swallow_exp.vocabulary.train import train_pieces
+from swallow_exp.vocabulary.twin import write_twin
 
 FERTILITY_NAME = "fertility.json"
 CHECKED_LINES, CHECKED_DOCUMENTS, CHECKED_DOCUMENT_CHARACTERS = 2_000, 50, 10_000  # per source, for the twin's self-check

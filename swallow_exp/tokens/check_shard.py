@@ -5,9 +5,8 @@ Reads   tokens.bin, offsets.npy, loss.bin, meta.json; a stretch at a time, nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy
 import numpy.typing
@@ -29,25 +28,22 @@ def check_shard(tokens: Artefact | Path, *, vocab_size: int | None = None) -> li
         shard = open_shard(tokens)
     except RequestError as error:
         return [error.given]
-    wrong = [*_ends(shard), *_loss(shard)]
+    wrong = _loss(shard)
+    if falling := int((numpy.diff(shard.offsets, prepend=0) <= 0).sum()):
+        wrong.insert(0, f"{falling:,} documents of offsets.npy end where they start, or before")
+    largest = vocab_size if vocab_size is not None else shard.meta.get("vocab_size")
     if not wrong:
         wrong += _frames(shard)
-        largest = vocab_size if vocab_size is not None else shard.meta.get("vocab_size")
-        if largest is not None:
-            wrong += _ids(shard, int(largest))
+        beyond = 0 if largest is None else sum(int((shard.tokens[part] >= largest).sum()) for part in _stretches(shard.num_tokens))
+        wrong += [f"{beyond:,} tokens are no ids of a vocabulary of {int(largest or 0):,} pieces"] if beyond else []
     if isinstance(tokens, Artefact):
-        wrong += _counts(shard, tokens.counts)
+        differ = [name for name in SAME_FACTS if tokens.counts.get(name) != shard.meta.get(name)]
+        wrong += [f"manifest.json and meta.json differ in {', '.join(differ)}"] if differ else []
     return wrong
 
 
 def _stretches(length: int) -> Iterator[slice]:
     return (slice(first, min(first + STRETCH, length)) for first in range(0, length, STRETCH))
-
-
-def _ends(shard: TokenShard) -> list[str]:
-    lengths = numpy.diff(shard.offsets, prepend=0)
-    falling = int((lengths <= 0).sum())
-    return [f"{falling:,} documents of offsets.npy end where they start, or before"] if falling else []
 
 
 def _frames(shard: TokenShard) -> list[str]:
@@ -61,11 +57,6 @@ def _frames(shard: TokenShard) -> list[str]:
     return wrong
 
 
-def _ids(shard: TokenShard, vocab_size: int) -> list[str]:
-    beyond = sum(int((shard.tokens[part] >= vocab_size).sum()) for part in _stretches(shard.num_tokens))
-    return [f"{beyond:,} tokens are no ids of a vocabulary of {vocab_size:,} pieces"] if beyond else []
-
-
 def _loss(shard: TokenShard) -> list[str]:
     if shard.loss is None:
         return []
@@ -75,8 +66,3 @@ def _loss(shard: TokenShard) -> list[str]:
     if trained != shard.trained_tokens:
         wrong.append(f"loss.bin marks {trained:,} tokens where meta.json says {shard.trained_tokens:,}")
     return wrong
-
-
-def _counts(shard: TokenShard, counts: Mapping[str, Any]) -> list[str]:
-    differ = [name for name in SAME_FACTS if counts.get(name) != shard.meta.get(name)]
-    return [f"manifest.json and meta.json differ in {', '.join(differ)}"] if differ else []

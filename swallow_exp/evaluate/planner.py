@@ -68,7 +68,11 @@ class Planner:
         config = Config.of(read_config(run))
         suite = self.suite or config.suite
         sources, machine = _heldout_sources(run, config, self.out), config.machine
-        return Plan(run, suite, self._collect(suite, sources), lambda: _exported(run), machine.threads, tuple(sources), machine.processes)
+
+        def exported() -> list[Place]:
+            return [Place(r.trained_tokens, r.digest, resolve_export(run, r)) for r in read_checkpoints(run) if r.export]
+
+        return Plan(run, suite, self._collect(suite, sources), exported, machine.threads, tuple(sources), machine.processes)
 
     def plan_model(self, model: ForeignModel) -> Plan:
         """A model that no run made. It has no held-out text: `heldout` is no task of its suite."""
@@ -82,10 +86,6 @@ class Planner:
         if key not in self._cache:
             self._cache[key] = collect_tasks(wanted, sources=sources, suite=suite)
         return self._cache[key]
-
-
-def _exported(run: RunPaths) -> list[Place]:
-    return [Place(r.trained_tokens, r.digest, resolve_export(run, r)) for r in read_checkpoints(run) if r.export]
 
 
 def _heldout_sources(run: RunPaths, config: Config, out: Path) -> list[HeldoutSource]:

@@ -28,13 +28,13 @@ from swallow_exp.artefact.manifest import Artefact, build_artefact, package_vers
 from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.artefact.progress import is_interactive, progress_bar, say
 from swallow_exp.config.schema import ParallelConfig
-from swallow_exp.corpus.build import read_documents, read_pairs
+from swallow_exp.corpus.build_corpus import read_documents, read_pairs
 from swallow_exp.tokens.blocks import Block, encoded_blocks
 from swallow_exp.tokens.encoder import check_encoder, check_same_ids, make_encode
 from swallow_exp.tokens.parts import PartsWriter
-from swallow_exp.tokens.shard import token_dtype, write_meta, write_shuffled
-from swallow_exp.tokens.shuffle import shuffled_order
-from swallow_exp.vocabulary.tokenizer import BOS_ID, EOS_ID, load_tokenizer, model_path, tokenizer_digest
+from swallow_exp.tokens.shard import shuffled_order, token_dtype, write_meta, write_shuffled
+from swallow_exp.vocabulary.model_file import BOS_ID, EOS_ID
+from swallow_exp.vocabulary.tokenizer import load_tokenizer, model_path, tokenizer_digest
 
 SHORT_FORMATS = {"next_token_prediction": "ntp", "translation_instruction": "ti"}
 
