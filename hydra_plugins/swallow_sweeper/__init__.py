@@ -45,7 +45,7 @@ class SwallowSweeper(BasicSweeper):
         from swallow_exp.sweep.multirun import sweep_question
 
         sweep = expand_sweep(self._words(arguments), list(map(Path, self._config_dirs)))
-        return sweep_question(sweep, self._config_dirs, self._launcher_of, self.max_batch_size)
+        return sweep_question(sweep, self._launcher_of, self.max_batch_size)
 
     def _words(self, arguments: List[str]) -> List[str]:  # noqa: UP006
         return [*(f"{key}={value}" for key, value in (self.params or {}).items()), *arguments]

@@ -6,10 +6,9 @@ Reads   <artefact>/manifest.json and every file it lists
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from swallow_exp.artefact.files import digest_of
 from swallow_exp.artefact.manifest import MANIFEST_NAME, Artefact
@@ -33,12 +32,6 @@ class Problem:
         return f"{self.where}: {self.what}; {self.remedy}"
 
 
-def known_checksums(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """File -> sha256 as the manifest has them. Manifests written before there were checksums: those of a corpus' texts, or none."""
-    counted = manifest.get("counts", {}).get("sha256")
-    return {**(counted if isinstance(counted, dict) else {}), **manifest.get("sha256", {})}
-
-
 def hash_file(path: Path, advance: Advance) -> str:
     """Hex sha256 of a file; `advance` is told how many bytes were read."""
     digest = hashlib.sha256()
@@ -51,8 +44,7 @@ def hash_file(path: Path, advance: Advance) -> str:
 
 def bytes_to_hash(artefact: Artefact) -> int:
     """How much of an artefact `check_files` will read."""
-    known = known_checksums(artefact.manifest)
-    return sum(int(size) for name, size in artefact.manifest.get("files", {}).items() if name in known)
+    return sum(int(size) for size in artefact.manifest.get("files", {}).values())
 
 
 def check_files(artefact: Artefact, *, where: str, advance: Advance) -> list[Problem]:
@@ -62,24 +54,20 @@ def check_files(artefact: Artefact, *, where: str, advance: Advance) -> list[Pro
         problems.append(Problem(f"{where}/{MANIFEST_NAME}", "its digest is not that of its request and inputs: it was changed", REBUILD))
     if not artefact.id.endswith(f"-{artefact.digest[:7]}"):
         problems.append(Problem(where, f"the folder's name does not end in its digest ({artefact.digest[:7]})", "give it its name back"))
-    known = known_checksums(manifest)
+    known = manifest.get("sha256", {})
     for name, size in manifest.get("files", {}).items():
         path = artefact.folder / name
         if not path.is_file():
             problems.append(Problem(f"{where}/{name}", "missing", REBUILD))
         elif path.stat().st_size != size:
             problems.append(Problem(f"{where}/{name}", f"{path.stat().st_size:,} bytes where the manifest says {size:,}", REBUILD))
-        elif name in known:
+        else:
             try:
                 found = hash_file(path, advance)
             except OSError as error:
                 problems.append(Problem(f"{where}/{name}", f"cannot be read ({error.strerror})", "check the disk and the permissions"))
                 continue
-            if found != known[name]:
-                problems.append(Problem(f"{where}/{name}", f"sha256 {found[:12]} where the manifest says {known[name][:12]}", REBUILD))
+            if found != known.get(name):
+                said = str(known.get(name, "nothing"))[:12]
+                problems.append(Problem(f"{where}/{name}", f"sha256 {found[:12]} where the manifest says {said}", REBUILD))
     return problems
-
-
-def files_without_checksum(artefact: Artefact) -> list[str]:
-    """Files of an artefact of which only the size is known."""
-    return [name for name in artefact.manifest.get("files", {}) if name not in known_checksums(artefact.manifest)]

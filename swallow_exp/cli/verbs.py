@@ -35,7 +35,7 @@ def stage(name: str) -> Callable[[Arguments], int]:
     def build(arguments: Arguments) -> int:
         """Build one artefact and what it needs."""
         from swallow_exp.config import compose_config
-        from swallow_exp.inspect.summary import stage_summary
+        from swallow_exp.inspect.show import stage_summary
         from swallow_exp.sweep.build import build_stages
 
         no_names(arguments, name)
@@ -81,14 +81,14 @@ def _train_grid(arguments: Arguments) -> int:
     from swallow_exp.sweep.grid import expand_sweep, write_sweep
     from swallow_exp.sweep.launch import default_jobs, list_failures, run_cells, sweep_exit_code
     from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid, list_actions
-    from swallow_exp.sweep.why import check_one_factor
+    from swallow_exp.sweep.preflight import check_sweep
 
     launcher, hydra_words, run_words = choose_launcher(arguments.values.get("--launcher"), arguments.overrides)
     sweep = expand_sweep(run_words, arguments.config_dirs)
     question, cells = sweep.question, sweep.cells
     for remark in sweep.remarks:
         say(remark)
-    check_one_factor(question, cells)
+    check_sweep(question, cells)
     out = output_root(cells[0].composed.config)
     if "--plan-only" in arguments.flags:
         print(list_actions(cells))
@@ -96,7 +96,7 @@ def _train_grid(arguments: Arguments) -> int:
     write_sweep(out, question, cells, sweep.others)
     jobs = arguments.whole_number("--jobs")
     if launcher == HERE:
-        results = run_cells(cells, out=out, jobs=jobs or default_jobs(cells[0].composed.config), config_dirs=arguments.config_dirs)
+        results = run_cells(cells, out=out, jobs=jobs or default_jobs(cells[0].composed.config))
     else:
         if jobs:
             raise RequestError(f"--jobs with the launcher {launcher}", expected="one or the other", remedy="see hydra.launcher.*")
@@ -135,10 +135,10 @@ def plan(arguments: Arguments) -> int:
     import json
 
     from swallow_exp.inspect.plan import plan_cells, plan_page, plan_plain
-    from swallow_exp.inspect.speed import Stated
+    from swallow_exp.inspect.speed import StatedSpeed
     from swallow_exp.sweep.grid import expand_sweep
 
-    stated = Stated(*(arguments.positive_number(flag) for flag in ("--mfu", "--tokens-per-second", "--price")))
+    stated = StatedSpeed(*(arguments.positive_number(flag) for flag in ("--mfu", "--tokens-per-second", "--price")))
     if stated.mfu is not None and (stated.tokens_per_second is not None or stated.mfu > 1):
         given = f"--mfu {stated.mfu:g}" + (" with --tokens-per-second" if stated.tokens_per_second is not None else "")
         raise RequestError(given, expected="one of the two; an MFU is a share, 0.4", remedy="give one of them")

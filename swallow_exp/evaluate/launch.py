@@ -8,23 +8,20 @@ Reads/Writes  nothing itself.
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
-from swallow_exp.artefact.processes import StopSignals, child_environment, free_port
+from swallow_exp.artefact.processes import Children, free_port
 from swallow_exp.artefact.progress import say
 from swallow_exp.config.schema import SuiteConfig
 
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 5.0  # assumed: what a process may take to leave by itself once another has ended
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-Worker = subprocess.Popen[bytes]
+FINE = (None, EXIT_DONE, EXIT_PREEMPTED)
 
 
 def launch_evaluation(
@@ -50,65 +47,36 @@ def launch_evaluation(
         command += ["--suite", json.dumps(asdict(suite))]
     if model is not None:
         command += ["--model", model]
-    started: list[Worker] = []
-    try:
-        with StopSignals(lambda number: _signal(started, number)) as signals:
-            port = str(free_port())
-            for rank in range(processes):
-                # a session of its own: Ctrl-C reaches it once, through us
-                started.append(
-                    subprocess.Popen([*command, "--", *run_ids], env=_environment(rank, processes, port), start_new_session=True)
-                )
-            if signals.count:  # it came before all had started
-                _signal(started, signal.SIGTERM)
-            code = _wait(started)
-    except BaseException:
-        _end(started)
-        raise
+    port = str(free_port())
+    with Children() as children:
+        for rank in range(processes):
+            children.start([*command, "--", *run_ids], environment=_environment(rank, processes, port))
+        code = _wait(children)
     return code if code in (EXIT_DONE, EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_PREEMPTED) else EXIT_FAILED
 
 
 def _environment(rank: int, processes: int, port: str) -> dict[str, str]:
-    """A process on its own is told nothing: this one may itself be one of many of a job."""
-    common = {name: value for name, value in child_environment().items() if name not in RANK_VARIABLES}
+    """With one process, drop inherited ranks: the caller may itself run under torchrun."""
+    common = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     if processes == 1:
         return common
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     return {**common, **own, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
-def _signal(workers: Sequence[Worker], number: int) -> None:
-    for process in workers:
-        process.send_signal(number)  # asks first whether it has ended
+def _wait(children: Children) -> int:
+    """The first process's exit code, once all have ended; 1 when another one was lost, which takes the rest with it."""
+    first, *others = children.processes
 
+    def over() -> bool:
+        return first.poll() is not None or any(process.poll() not in FINE for process in others)
 
-def _wait(workers: Sequence[Worker]) -> int:
-    """The first one's exit code, once all have ended; 1 when another one was lost, which takes the rest with it."""
-    if len(workers) == 1:
-        return workers[0].wait()
-    over_at: float | None = None
-    while any(process.poll() is None for process in workers):
-        time.sleep(POLL_SECONDS)
-        codes = [process.poll() for process in workers]
-        if over_at is None and (codes[0] is not None or not {*codes[1:]} <= {None, EXIT_DONE, EXIT_PREEMPTED}):
-            over_at = time.monotonic()
-        if over_at is not None and time.monotonic() - over_at > GRACE_SECONDS:
-            break
-    _end(workers)
-    killed = [f"process {rank} by {signal.Signals(-p.returncode).name}" for rank, p in enumerate(workers) if p.returncode < 0]
+    children.wait(over)
+    children.end()
+    if children.stop.count and first.returncode == -signal.SIGTERM:
+        return EXIT_PREEMPTED  # the signal came before the evaluator could listen, when there was nothing to finish
+    killed = [f"process {rank} by {signal.Signals(-p.returncode).name}" for rank, p in enumerate(children.processes) if p.returncode < 0]
     if killed:
-        say(f"evaluate: ended: {', '.join(killed)}; the others were stopped; finished tasks are kept, the same command continues")
-    others = {process.returncode for process in workers[1:]}
-    return workers[0].returncode if others <= {EXIT_DONE, EXIT_PREEMPTED} else EXIT_FAILED
-
-
-def _end(workers: Sequence[Worker]) -> None:
-    """Stop what still runs, by force if it does not listen."""
-    for process in workers:
-        process.terminate()
-    for process in workers:
-        try:
-            process.wait(timeout=GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        rest = "; the others were stopped" if others else ""
+        say(f"evaluate: ended: {', '.join(killed)}{rest}; finished tasks are kept, the same command continues")
+    return first.returncode if all(process.returncode in FINE for process in others) else EXIT_FAILED

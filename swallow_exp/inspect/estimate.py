@@ -1,13 +1,14 @@
-"""What one cell will take: steps, tokens, text, FLOPs, GPU-hours, memory, disk, evaluation, days, price. Arithmetic only.
+"""What one cell will take: steps, tokens, text, FLOPs, device-hours, memory, disk, evaluation, days, price. Arithmetic only.
 
     FLOPs        flops_per_token (model/flops.py: llm-recipes' formula) x positions; recomputed activations are no model FLOPs
-    GPU-hours    FLOPs / (FLOP/s of a GPU), from sweep/speed.py
+    hours        FLOPs / (FLOP/s of a GPU, or of a process on CPUs), from inspect/speed.py
     memory       model/memory.py, and 2 GiB for what it leaves out
     disk         states kept at a time (machine.keep_states, or every mark's) and the exports of all marks but token 0, which is shared
     evaluation   measured seconds a task, or items x forward passes at a third of the device's peak, on one GPU
     days         training on all GPUs of the machine, then evaluation on one
 
-Bytes of text come from the plan where shards exist; otherwise from assumed bytes a token, and are marked so.
+Bytes of text come from the plan where shards exist; otherwise from the first text of each source by the tokenizer at hand, or
+from assumed bytes per token, and are marked as estimated.
 What is not known is None, never 0.
 """
 
@@ -22,10 +23,10 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.units import steps_to_reach
 from swallow_exp.config import Config, recomputation_level
 from swallow_exp.config.layout import Layout, check_split
-from swallow_exp.config.schema import BaseModelConfig
+from swallow_exp.config.schema import BaseModelConfig, VocabularyConfig
 from swallow_exp.evaluate.suite import task_names
-from swallow_exp.inspect.speed import CPU, Measured, Speed, Stated, speed_of
-from swallow_exp.model.describe import GIB, memory_of
+from swallow_exp.inspect.speed import CPU, Measured, Speed, StatedSpeed, speed_of
+from swallow_exp.model.describe import GIB, known_model, memory_of
 from swallow_exp.model.devices import peak_flops
 from swallow_exp.model.flops import PAPER_FLOPS, PAPER_STEPS, flops_per_token, num_parameters, padded_size, recomputed_flops_per_token
 from swallow_exp.model.memory import MemoryEstimate, export_bytes, state_bytes
@@ -61,8 +62,9 @@ class Estimate:
     flops: float | None = None
     paper_flops: float | None = None  # Appendix D.4, for its three shapes and 25,000 steps
     hardware_flops_share: float = 0.0  # recomputed on top
-    gpus: int = 1
-    gpu_hours: float | None = None
+    gpus: int = 1  # or processes on CPUs
+    on_cpu: bool = False
+    device_hours: float | None = None
     speed_basis: str = ""
     memory: MemoryEstimate | None = None
     state_bytes: int | None = None
@@ -75,11 +77,21 @@ class Estimate:
     flags: tuple[str, ...] = field(default_factory=tuple)
 
     @property
+    def gpu_hours(self) -> float | None:
+        """Hours of one GPU; None on CPUs."""
+        return None if self.on_cpu else self.device_hours
+
+    @property
+    def cpu_hours(self) -> float | None:
+        """Hours of one process on CPUs; None on GPUs."""
+        return self.device_hours if self.on_cpu else None
+
+    @property
     def days(self) -> float | None:
         """Calendar days of this cell alone."""
-        if self.gpu_hours is None:
+        if self.device_hours is None:
             return None
-        return (self.gpu_hours / self.gpus + (self.evaluation_hours or 0.0)) / 24
+        return (self.device_hours / self.gpus + (self.evaluation_hours or 0.0)) / 24
 
     @property
     def disk_bytes(self) -> int | None:
@@ -92,9 +104,8 @@ class Estimate:
         return None if self.memory is None else self.memory.total_bytes / GIB
 
 
-def vocabulary_size_of(config: Config) -> tuple[int | None, bool]:
+def _vocabulary_size(vocabulary: VocabularyConfig, base: int) -> tuple[int | None, bool]:
     """(pieces, whether that is an estimate) before the vocabulary is built: the share of trained pieces the paper could add."""
-    base, vocabulary = config.base_model.num_pieces, config.vocabulary
     if vocabulary.method == "base":
         return base or None, False
     if vocabulary.method == "scratch":
@@ -110,10 +121,17 @@ def estimate_cell(
     *,
     plan: Mapping[str, Any] | None,
     vocabulary_size: int | None,
-    stated: Stated,
+    stated: StatedSpeed,
     measured: Mapping[tuple[str, str], Measured],
+    bytes_per_token: Mapping[str, float] | None = None,
 ) -> Estimate:
-    """Everything that can be said of a cell; `plan` is its plan.json and `vocabulary_size` its built vocabulary, when they exist."""
+    """Everything that can be said of a cell.
+
+    Args:
+        plan, vocabulary_size: Its plan.json and built vocabulary, when they exist.
+        stated, measured: See speed.py.
+        bytes_per_token: Of the sources whose text was tried with the base tokenizer.
+    """
     per_step = config.optim.sequence_length * config.optim.global_batch_sequences
     steps = int(plan["steps"]) if plan else steps_to_reach(config.budget.tokens, per_step)
     positions = int(plan["positions"]) if plan else steps * per_step
@@ -123,17 +141,19 @@ def estimate_cell(
         "steps": steps,
         "positions": positions,
         "trained_tokens": int(plan["trained_tokens"]) if plan else positions,
-        "text_bytes": float(plan["text_bytes"]) if plan else _assumed_text(config, positions),
+        "text_bytes": float(plan["text_bytes"]) if plan else _estimated_text(config, positions, bytes_per_token or {}),
         "text_is_counted": plan is not None,
         "gpus": layout.processes,
+        "on_cpu": config.machine.accelerator == "cpu",
         "num_marks": marks,
         "num_tasks": len(task_names(config)),
     }
-    flags = _contradictions(config, steps)
-    rows, guessed = (vocabulary_size, False) if vocabulary_size is not None else vocabulary_size_of(config)
-    model = config.base_model
+    model = known_model(config.base_model)
+    flags = _contradictions(config, model, steps)
+    rows, guessed = (vocabulary_size, False) if vocabulary_size is not None else _vocabulary_size(config.vocabulary, model.num_pieces)
     if rows is None or min(model.hidden_size, model.num_layers, model.num_heads) <= 0:
-        why = "its shape is read from its folder" if model.hidden_size <= 0 else "its vocabulary is not built yet"
+        known = model.hidden_size > 0
+        why = "its vocabulary is not built yet" if known else f"no readable config.json of a Llama in {model.path}"
         return Estimate(**facts, flags=(*flags, f"FLOPs, hours and memory unknown: {why}"))
     if guessed:
         flags.append(f"{rows:,} pieces assumed (the paper could add {PAPER_ADDED:,} of {PAPER_TRAINED_PIECES:,} trained ones)")
@@ -149,8 +169,8 @@ def estimate_cell(
     }
     flags += _misfits(config, model, layout, padded, memory, facts["parameters"])
     rate = config.machine.price_per_gpu_hour if stated.price_per_gpu_hour is None else stated.price_per_gpu_hour
-    if rate is not None and facts["gpu_hours"] is not None:
-        facts["price"] = rate * (facts["gpu_hours"] + (facts["evaluation_hours"] or 0.0))
+    if rate is not None and facts["device_hours"] is not None and not facts["on_cpu"]:
+        facts["price"] = rate * (facts["device_hours"] + (facts["evaluation_hours"] or 0.0))
     return Estimate(**facts, flags=tuple(flags))
 
 
@@ -160,7 +180,7 @@ def _training(
     rows: int,
     positions: int,
     steps: int,
-    stated: Stated,
+    stated: StatedSpeed,
     measured: Mapping[tuple[str, str], Measured],
 ) -> dict[str, Any]:
     parameters, length = num_parameters(model, vocabulary_size=rows), config.optim.sequence_length
@@ -175,7 +195,7 @@ def _training(
         "flops": flops,
         "paper_flops": PAPER_FLOPS.get((model.hidden_size, model.num_layers)) if steps == PAPER_STEPS else None,
         "hardware_flops_share": recomputed / per_token,
-        "gpu_hours": flops / speed.flops_per_second / 3600 if speed.flops_per_second else None,
+        "device_hours": flops / speed.flops_per_second / 3600 if speed.flops_per_second else None,
         "speed_basis": speed.basis,
     }
 
@@ -199,8 +219,8 @@ def _evaluation(config: Config, parameters: int, marks: int, measured: Mapping[t
     return {"evaluation_hours": marks * 2.0 * parameters * passes / (peak * EVALUATION_MFU) / 3600}
 
 
-def _assumed_text(config: Config, positions: int) -> float | None:
-    """Bytes of text by the languages of the mixture; None where one has no assumed number. Pairs are counted as the mixture is."""
+def _estimated_text(config: Config, positions: int, measured: Mapping[str, float]) -> float | None:
+    """Bytes of text by the sources of the mixture; None where nothing is known of one. Pairs are counted as the mixture is."""
     mixture, method = config.mixture, config.vocabulary.method
     shares = dict(mixture.weights)
     stated = sum(group.share or 0.0 for group in mixture.groups.values())
@@ -209,14 +229,22 @@ def _assumed_text(config: Config, positions: int) -> float | None:
         if len(languages) != 1 or group.tokens is not None:
             return None
         shares[next(iter(group.sources))] = group.share if group.share is not None else 1.0 - stated
-    rates = [(share, BYTES_PER_TOKEN.get((mixture.sources[name].language, method))) for name, share in shares.items() if share]
-    known = [(share, rate) for share, rate in rates if rate is not None]
-    return positions * sum(share * rate for share, rate in known) if len(known) == len(rates) and rates else None
+
+    def rate(name: str) -> float | None:
+        language, base = mixture.sources[name].language, measured.get(name)
+        assumed = BYTES_PER_TOKEN.get((language, method))
+        if base is None or method == "base":
+            return assumed if base is None else base
+        return base * assumed / BYTES_PER_TOKEN[(language, "base")] if assumed is not None else None  # as much gained as is assumed
+
+    rates = [(share, rate(name)) for name, share in shares.items() if share]
+    known = [(share, one) for share, one in rates if one is not None]
+    return positions * sum(share * one for share, one in known) if len(known) == len(rates) and rates else None
 
 
-def _contradictions(config: Config, steps: int) -> list[str]:
+def _contradictions(config: Config, model: BaseModelConfig, steps: int) -> list[str]:
     """What a run would do and its author hardly meant."""
-    optim, budget, model = config.optim, config.budget, config.base_model
+    optim, budget = config.optim, config.budget
     flags = []
     if optim.warmup_steps >= steps:
         flags.append(f"optim.warmup_steps={optim.warmup_steps:,} of {steps:,} steps: the learning rate never reaches its peak")

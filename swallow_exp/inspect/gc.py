@@ -216,11 +216,17 @@ def garbage_table(found: Sequence[Garbage], *, removed: bool, as_json: bool) -> 
         facts = [{"kind": one.kind, "path": str(one.path), "bytes": one.num_bytes, "reason": one.reason} for one in found]
         items = [{**fact, "removable": one.removable} for fact, one in zip(facts, found, strict=True)]
         return json.dumps({"bytes": total, "removed": removed, "items": items}, indent=1)
-    lines = [f"{one.kind:<12} {format_bytes(one.num_bytes):>10}  {one.path}  ({one.reason})" for one in found]
+    marks = {True: "removed" if removed else "would go", False: "stays"}
+    lines = [
+        f"{marks[one.removable]:<8}  {one.kind:<12} {format_bytes(one.num_bytes):>10}  {one.path}  ({one.reason})"
+        for one in sorted(found, key=lambda one: not one.removable)
+    ]
+    things = f"{len(going)} {'thing' if len(going) == 1 else 'things'}, {format_bytes(total)}"
     if removed:
-        lines.append(f"removed {len(going)} things, {format_bytes(total)}")
+        lines.append(f"removed {things}")
     elif going:
-        lines.append(f"{len(going)} things, {format_bytes(total)}, would go; nothing was removed: `swallow gc --yes` removes them")
+        it = "it" if len(going) == 1 else "them"
+        lines.append(f"{things}, would go; nothing was removed: `swallow gc --yes` removes {it}")
     else:
         lines.append("nothing to remove")
     return "\n".join(lines)

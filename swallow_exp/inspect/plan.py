@@ -12,22 +12,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import find_artefact
-from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.paths import RunPaths, user_path
 from swallow_exp.artefact.units import format_bytes, format_count
+from swallow_exp.config import Config
 from swallow_exp.inspect.estimate import EVALUATION_ASSUMPTION, SLACK_GIB, Estimate, estimate_cell
-from swallow_exp.inspect.speed import Stated, read_measured
+from swallow_exp.inspect.speed import StatedSpeed, read_measured
 from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.build import output_root, read_inputs
 from swallow_exp.sweep.expand import Cell, find_contrasts
+from swallow_exp.sweep.preflight import missing_text, pairs_past_budget, sample_source, tokenizer_at_hand
+from swallow_exp.sweep.progress import shown_state
 from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.why import undeclared_differences
 
@@ -47,8 +51,8 @@ class PlannedCell:
     estimate: Estimate
 
 
-def plan_cells(cells: Sequence[Cell], stated: Stated) -> list[PlannedCell]:
-    """Estimate every cell; what is the same for several cells is read once."""
+def plan_cells(cells: Sequence[Cell], stated: StatedSpeed) -> list[PlannedCell]:
+    """Estimate every cell; what is the same for several cells is read once. Raises RequestError when pairs exceed a budget."""
     out = output_root(cells[0].composed.config)
     measured = read_measured(out, {cell.composed.config.base_model.name for cell in cells})
     planned = []
@@ -57,15 +61,32 @@ def plan_cells(cells: Sequence[Cell], stated: Stated) -> list[PlannedCell]:
         inputs = read_inputs(run) if run.folder.is_dir() else None
         plan = read_json(run.out / inputs["mixture"]["folder"] / PLAN_NAME) if inputs else None
         vocabulary = find_artefact(run.out / inputs["vocabulary"]["folder"]) if inputs else None
+        config = cell.composed.config
+        if inputs is None and (error := pairs_past_budget(config)) is not None:
+            raise RequestError(f"{cell.label}: {error.given}", expected=error.expected, remedy=error.remedy)
+        missing = missing_text(config)
         estimate = estimate_cell(
-            cell.composed.config,
+            config,
             plan=plan if isinstance(plan, dict) else None,
             vocabulary_size=int(vocabulary.counts["size"]) if vocabulary is not None else None,
             stated=stated,
             measured=measured,
+            bytes_per_token={} if missing or plan else _bytes_per_token(config),
         )
-        planned.append(PlannedCell(cell, read_status(run.status)["state"], estimate))
+        if missing is not None:
+            estimate = replace(estimate, flags=(*estimate.flags, f"training refuses: {missing}"))
+        planned.append(PlannedCell(cell, shown_state(read_status(run.status)), estimate))
     return planned
+
+
+def _bytes_per_token(config: Config) -> dict[str, float]:
+    """Of every source whose text and tokenizer are at hand."""
+    tokenizer = tokenizer_at_hand(config.base_model)
+    if tokenizer is None:
+        return {}
+    data = user_path(config.paths.data)
+    found = {name: sample_source(source, data, tokenizer) for name, source in config.mixture.sources.items()}
+    return {name: sample.bytes_per_token for name, sample in found.items() if sample is not None}
 
 
 def _total(planned: Sequence[PlannedCell], value: Callable[[Estimate], float | None]) -> float | None:
@@ -79,7 +100,8 @@ TOTALS: dict[str, Callable[[Estimate], float | None]] = {
     "trained_tokens": lambda e: e.trained_tokens,
     "text_bytes": lambda e: e.text_bytes,
     "flops": lambda e: e.flops,
-    "gpu_hours": lambda e: e.gpu_hours,
+    "gpu_hours": lambda e: 0.0 if e.on_cpu else e.device_hours,
+    "cpu_hours": lambda e: e.device_hours if e.on_cpu else 0.0,
     "disk_bytes": lambda e: e.disk_bytes,
     "evaluation_hours": lambda e: e.evaluation_hours,
     "days": lambda e: e.days,
@@ -107,7 +129,8 @@ def plan_plain(question: Question, planned: Sequence[PlannedCell], remarks: Sequ
     cells = []
     for item in planned:
         estimate = item.estimate
-        facts = asdict(estimate) | {"days": estimate.days, "disk_bytes": estimate.disk_bytes, "gib_per_gpu": estimate.gib}
+        facts = asdict(estimate) | {name: getattr(estimate, name) for name in ("gpu_hours", "cpu_hours", "days", "disk_bytes")}
+        facts["gib_per_gpu"] = estimate.gib
         cells.append({"run_id": item.cell.run_id, "label": item.cell.label, "state": item.state, **facts})
     todo = [item for item in planned if item.state != "trained"]
     return {
@@ -140,14 +163,26 @@ COLUMNS: tuple[tuple[str, int, Callable[[Estimate], str]], ...] = (
     ("text", 9, lambda e: "-" if e.text_bytes is None else ("" if e.text_is_counted else "~") + format_bytes(e.text_bytes)),
     ("FLOPs", 8, lambda e: _number(e.flops, ".2e").replace("e+", "e")),
     ("to D.4", 6, _paper),
-    ("GPUs", 4, lambda e: f"{e.gpus}"),
+    ("devices", 7, lambda e: f"{e.gpus}"),
     ("GPU-h", 8, lambda e: _hours(e.gpu_hours)),
-    ("GiB/GPU", 7, lambda e: _number(e.gib, ".1f") if e.gib is None or e.gib >= 0.95 else f"{e.gib:.2g}"),
+    ("CPU-h", 8, lambda e: _hours(e.cpu_hours)),
+    ("GiB each", 8, lambda e: _number(e.gib, ".1f") if e.gib is None or e.gib >= 0.95 else f"{e.gib:.2g}"),
     ("disk", 8, lambda e: "-" if e.disk_bytes is None else format_bytes(e.disk_bytes)),
     ("eval h", 7, lambda e: _hours(e.evaluation_hours)),
     ("days", 6, lambda e: _hours(e.days)),
     ("price", 9, lambda e: _number(e.price, ",.0f")),
 )
+
+
+def _columns(estimates: Sequence[Estimate]) -> list[tuple[str, int, Callable[[Estimate], str]]]:
+    """Those that say something of these cells."""
+    shown = {
+        "to D.4": any(estimate.paper_flops for estimate in estimates),
+        "GPU-h": not all(estimate.on_cpu for estimate in estimates),
+        "CPU-h": any(estimate.on_cpu for estimate in estimates),
+        "price": any(estimate.price is not None for estimate in estimates),
+    }
+    return [column for column in COLUMNS if shown.get(column[0], True)]
 
 
 def _hours(value: float | None) -> str:
@@ -160,18 +195,21 @@ def plan_page(question: Question, planned: Sequence[PlannedCell], remarks: Seque
     for word, text in (("", question.section), ("expected: ", question.expects), ("outcome: ", question.outcome)):
         lines += [f"  {word}{text}"] if text else []
     width = max(len(item.cell.run_id) for item in planned)
-    head = " ".join(f"{name:>{size}}" for name, size, _ in COLUMNS)
+    columns = _columns([item.estimate for item in planned])
+    head = " ".join(f"{name:>{size}}" for name, size, _ in columns)
     lines += ["", f"  {'run':<{width}}  {'state':<9} {head}"]
     for item in planned:
-        row = " ".join(f"{show(item.estimate):>{size}}" for _, size, show in COLUMNS)
+        row = " ".join(f"{show(item.estimate):>{size}}" for _, size, show in columns)
         lines.append(f"  {item.cell.run_id:<{width}}  {item.state:<9} {row}")
     todo = [item for item in planned if item.state != "trained"]
     tokens = sum(item.estimate.trained_tokens for item in todo)
-    lines += ["", f"  {len(planned)} cells, {tokens:,} tokens to train; {len(planned) - len(todo)} trained already"]
+    cells = f"{len(planned)} {'cell' if len(planned) == 1 else 'cells'}"
+    lines += ["", f"  {cells}, {tokens:,} tokens to train; {len(planned) - len(todo)} trained already"]
     lines += [f"  {name}: {_totals(part)}" for name, part in (("all", planned), ("to do", todo)) if part]
     lines += ["", *_bases(planned)]
-    labels = [contrast["label"] for contrast in find_contrasts(question, [item.cell for item in planned])]
-    lines.append("  contrasts: " + ("; ".join(labels) or "none: no two cells differ in one factor"))
+    labels = dict.fromkeys(contrast["label"] for contrast in find_contrasts(question, [item.cell for item in planned]))
+    each = f", each for {len(question.seeds)} seeds" if labels and len(question.seeds) > 1 else ""
+    lines.append(f"  contrasts{each}: " + ("; ".join(labels) or "none: no two cells differ in one factor"))
     flags = [f"  ! {flag}" for flag in grid_flags(question, planned)]
     by_flag: dict[str, list[str]] = {}
     for item in planned:
@@ -181,11 +219,16 @@ def plan_page(question: Question, planned: Sequence[PlannedCell], remarks: Seque
     return "\n".join([*lines, *([""] if flags else []), *flags])
 
 
+def _devices(planned: Sequence[PlannedCell]) -> list[str]:
+    """GPU and CPU, as the cells use them."""
+    return list(dict.fromkeys("CPU" if item.estimate.on_cpu else "GPU" for item in planned))
+
+
 def _totals(planned: Sequence[PlannedCell]) -> str:
     total = {name: _total(planned, value) for name, value in TOTALS.items()}
     shown = [
         f"{_number(total['flops'], '.2e')} FLOPs",
-        f"{_hours(total['gpu_hours'])} GPU-hours",
+        *(f"{_hours(total[f'{name}_hours'.lower()])} {name}-hours" for name in _devices(planned)),
         "- of checkpoints" if total["disk_bytes"] is None else f"{format_bytes(total['disk_bytes'])} of checkpoints",
         f"{_hours(total['evaluation_hours'])} hours of evaluation",
         f"{_hours(total['days'])} days one after the other",
@@ -202,16 +245,24 @@ def _bases(planned: Sequence[PlannedCell]) -> list[str]:
             "    beside Appendix D.4 (5.0e21, 9.4e21, 5.0e22), whose formula is not printed; its 70B is met by counting keys and values at "
             "full width, which Llama 2 70b does not have"
         )
-    lines += [f"  GPU-hours: {basis}" for basis in dict.fromkeys(e.speed_basis for e in estimates if e.speed_basis)]
+    lines += [
+        f"  {'/'.join(_devices(planned))}-hours: {basis}" for basis in dict.fromkeys(e.speed_basis for e in estimates if e.speed_basis)
+    ]
     memories: dict[str, str] = {}
     for item, estimate in zip(planned, estimates, strict=True):
         if estimate.memory is not None:
             parts = [f"{word} {getattr(estimate.memory, f'{part}_bytes') / GIB:.2g}" for word, part in MEMORY_PARTS.items()]
             config = item.cell.composed.config
             memories.setdefault(f"{config.base_model.name}, strategy {config.strategy.name}", ", ".join(parts))
-    lines += [f"  GiB a GPU, {name}: {parts} (+{SLACK_GIB:g} slack; loss and working take turns)" for name, parts in memories.items()]
+    lines += [
+        f"  GiB a {'/'.join(_devices(planned))}, {name}: {parts} (+{SLACK_GIB:g} slack; loss and working take turns)"
+        for name, parts in memories.items()
+    ]
     if any(not estimate.text_is_counted and estimate.text_bytes for estimate in estimates):
-        lines.append("  text ~: estimated, shards are not there: 2.3 bytes a token of Japanese, 3.7 with added pieces, 3.9 of English")
+        lines.append(
+            "  text ~: estimated, shards are not there: by the first text of a source where the base tokenizer is at hand, else 2.3 bytes "
+            "per token of Japanese and 3.9 of English; added pieces make 2.3 bytes of Japanese 3.7"
+        )
     if any(estimate.evaluation_hours and not estimate.evaluation_is_measured for estimate in estimates):
         lines.append(f"  evaluation: {EVALUATION_ASSUMPTION}")
     if any(estimate.evaluation_is_measured for estimate in estimates):

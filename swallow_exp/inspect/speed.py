@@ -36,7 +36,7 @@ CPU = "cpu"
 
 
 @dataclass(frozen=True)
-class Stated:
+class StatedSpeed:
     """What the command line says: at most one of the two rates, and a price."""
 
     mfu: float | None = None
@@ -108,7 +108,7 @@ def speed_of(
     base_model: str,
     parameters: int,
     flops_per_token: float,
-    stated: Stated,
+    stated: StatedSpeed,
     measured: Mapping[tuple[str, str], Measured],
 ) -> Speed:
     """The best-founded speed there is. Raises RequestError for an MFU of a device without a known peak."""

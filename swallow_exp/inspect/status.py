@@ -1,4 +1,7 @@
-"""Cells x checkpoints x tasks, from files: planned, running, preempted, trained, failed, lost (it fell silent, or its process is gone).
+"""Cells x checkpoints x tasks, from files.
+
+State: planned, running, stopped (by Ctrl-C), preempted (by a scheduler), trained, done (and evaluated), failed, or lost (a running one
+fell silent, or its process is gone).
 
 (1) runs      of one sweep, or all                    -> state, tokens, attempts, cause
 (2) progress  files of each run (sweep/progress.py)   -> checkpoints, tasks done at each, ETA, GPU-hours, publish lag
@@ -10,6 +13,7 @@ Reads  sweeps/*.json, runs/*, models/*
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +25,21 @@ from swallow_exp.record.health import overlap_worries_of, read_overlap, worries_
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import list_model_ids, list_run_ids, read_absent, read_health, read_sweep
 from swallow_exp.sweep.lease import find_holder, has_died
-from swallow_exp.sweep.progress import budget_of, evaluated_tasks, evaluation_eta, num_marks_of, pace_of, publish_lag
+from swallow_exp.sweep.progress import (
+    budget_of,
+    evaluated_tasks,
+    evaluation_eta,
+    is_on_cpu,
+    num_marks_of,
+    pace_of,
+    publish_lag,
+    shown_state,
+)
 
-COLUMNS = {"tokens": 22, "checkpoints": 11, "results": 9, "ETA": 8, "GPU-h": 8, "tries": 5, "unsent": 6}
+COLUMNS = {"tokens": 22, "checkpoints": 11, "results": 9, "ETA": 8, "hours": 8, "tries": 5, "unsent": 6}
 UNKNOWN_OF_MODELS = (
-    "trained_tokens", "budget_tokens", "checkpoints_planned", "results_planned", "eta_seconds", "gpu_hours", "attempts", "heartbeat",
-    "publish_lag", "cause", "held_by",
+    "trained_tokens", "budget_tokens", "checkpoints_planned", "results_planned", "eta_seconds", "gpu_hours", "cpu_hours", "attempts",
+    "heartbeat", "publish_lag", "cause", "held_by",
 )  # fmt: skip
 
 
@@ -64,11 +77,11 @@ def _run_row(out: Path, run_id: str, asked: Mapping[str, Any]) -> dict[str, Any]
     run = RunPaths.of(out, run_id)
     status, budget, evaluated = read_status(run.status), budget_of(run), evaluated_tasks(run)
     marks, lease = num_marks_of(run, budget) or asked.get("marks"), cell_lease(out, run_id)
-    state = "lost" if is_stale(status) or has_died(lease, status) else str(status["state"])
+    state = "lost" if is_stale(status) or has_died(lease, status) else shown_state(status)
     results = sum(map(len, evaluated.values()))
     planned = marks * asked["tasks"] if marks is not None and "tasks" in asked else None
     pace = pace_of(run, state, int(status.get("trained_tokens") or 0), budget)
-    holder = find_holder(lease)
+    on_cpu, holder = is_on_cpu(run), find_holder(lease)
     if state == "trained" and holder is not None and planned is not None and results < planned:
         pace["eta_seconds"] = evaluation_eta(run, evaluated, planned - results)
     return {
@@ -82,7 +95,9 @@ def _run_row(out: Path, run_id: str, asked: Mapping[str, Any]) -> dict[str, Any]
         "results": results,
         "results_planned": planned,
         "evaluated": {str(tokens): tasks for tokens, tasks in evaluated.items()},
-        **pace,
+        "eta_seconds": pace["eta_seconds"],
+        "gpu_hours": None if on_cpu else pace["device_hours"],
+        "cpu_hours": pace["device_hours"] if on_cpu else None,
         "attempts": status.get("attempts"),
         "heartbeat": status.get("heartbeat"),
         "publish_lag": publish_lag(run),
@@ -115,15 +130,22 @@ def status_table(rows: list[dict[str, Any]], *, as_json: bool) -> str:
     if not rows:
         return "no runs yet: `swallow demo` makes some, and --out or SWALLOW_OUT says where to look"
     width = max(len(row["run_id"]) for row in rows)
-    heads = "".join(f" {head:>{size}}" for head, size in COLUMNS.items())
+    heads = "".join(f" {_hours_head(rows) if head == 'hours' else head:>{size}}" for head, size in COLUMNS.items())
     lines = [f"{'run':<{width}}  {'state':<9}{heads}  tasks at each checkpoint"]
     for row in rows:
         cells = "".join(f" {cell:>{size}}" for cell, size in zip(_columns(row), COLUMNS.values(), strict=True))
         marks = _marks(row)
         cause = f"  {row['cause']}" if row["cause"] else ""
-        lines.append(f"{row['run_id']:<{width}}  {row['state']:<9}{cells}  {marks}{cause}".rstrip())
+        state = "done" if row["state"] == "trained" and row["results"] >= (row["results_planned"] or math.inf) else row["state"]
+        lines.append(f"{row['run_id']:<{width}}  {state:<9}{cells}  {marks}{cause}".rstrip())
     lines += [line for row in rows for line in _remarks(row)]
     return "\n".join(lines)
+
+
+def _hours_head(rows: list[dict[str, Any]]) -> str:
+    """What the hours are of."""
+    devices = [name for name in ("GPU-h", "CPU-h") if any(row[name.lower().replace("-h", "_hours")] is not None for row in rows)]
+    return devices[0] if len(devices) == 1 else "device-h"
 
 
 def _marks(row: Mapping[str, Any]) -> str:
@@ -136,7 +158,8 @@ def _marks(row: Mapping[str, Any]) -> str:
 
 def _columns(row: Mapping[str, Any]) -> list[str]:
     """One cell of text a column of COLUMNS; `-` where nobody knows."""
-    tokens, budget, hours, eta = (row[name] for name in ("trained_tokens", "budget_tokens", "gpu_hours", "eta_seconds"))
+    tokens, budget, eta = (row[name] for name in ("trained_tokens", "budget_tokens", "eta_seconds"))
+    hours = row["gpu_hours"] if row["gpu_hours"] is not None else row["cpu_hours"]
     share = f" {min(tokens / budget, 1):4.0%}" if tokens is not None and budget else ""
     return [
         f"{tokens:,}{share}" if tokens is not None else "-",

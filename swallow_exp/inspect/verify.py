@@ -6,8 +6,8 @@
 (4) runs          run_id = hash of identity.json; inputs.json -> artefacts with these digests; one tokenizer in all of them
 (5) checkpoints   every exported model against the digest in checkpoints.json; the state a run would continue from
 
-A problem is something that may make numbers wrong or a command fail. A note is something to know: what is unfinished, what only has
-sizes, what was removed but is not needed any more.
+A problem is something that may make numbers wrong or a command fail. A note is something to know: what is unfinished, or was
+removed but is not needed any more.
 
 Reads  <out>/artefacts/*, <out>/runs/*
 """
@@ -26,7 +26,6 @@ from swallow_exp.artefact.check import (
     Problem,
     bytes_to_hash,
     check_files,
-    files_without_checksum,
 )
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, RequestError
 from swallow_exp.artefact.files import read_json
@@ -113,12 +112,6 @@ def _check_artefact(artefact: Artefact, out: Path, findings: Findings, advance: 
     findings.files += len(artefact.manifest.get("files", {}))
     damaged = check_files(artefact, where=where, advance=advance)
     findings.problems += damaged
-    unknown = files_without_checksum(artefact)
-    unhashed_weights = unknown and not damaged and artefact.manifest.get("kind") == "weights"
-    if unhashed_weights and _weights_digest(artefact.folder) != artefact.counts.get("weights_sha256"):
-        findings.wrong(where, "its weights are not those its manifest names", REBUILD)
-    if unknown:
-        findings.notes.append(f"{where}: size only for {len(unknown)} of its files (an older version wrote no checksums)")
     if not (artefact.folder / META_NAME).is_file() or damaged:
         return
     for what in check_shard(artefact):

@@ -5,9 +5,10 @@ Reads  config.json of a pretrained base model, where its level does not state th
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.paths import user_path
 from swallow_exp.artefact.units import format_bytes, steps_to_reach
 from swallow_exp.config import BaseModelConfig, Config, recomputation_level
 from swallow_exp.config.layout import Layout
@@ -19,6 +20,7 @@ from swallow_exp.model.flops import (
     recomputed_flops_per_token,
     shape_of,
 )
+from swallow_exp.model.folder import CONFIG_NAME
 from swallow_exp.model.memory import MemoryEstimate, export_bytes, memory_estimate, state_bytes
 
 GIB = 1 << 30
@@ -40,20 +42,32 @@ def memory_of(config: Config, model: BaseModelConfig, *, rows: int) -> MemoryEst
     )
 
 
+def known_model(model: BaseModelConfig) -> BaseModelConfig:
+    """The model with what its level leaves to its folder: shape, positions, and how many pieces its tables are for.
+
+    Fields stay 0 where the folder is not on this machine or holds no Llama.
+    """
+    plain = read_json(user_path(model.path) / CONFIG_NAME) if model.path is not None else None
+    if not isinstance(plain, dict) or plain.get("model_type") != "llama":
+        return model
+    shaped = shape_of(plain, model) if not model.hidden_size else model
+    positions = int(plain.get("max_position_embeddings") or model.max_position_embeddings)
+    return replace(shaped, num_pieces=model.num_pieces or int(plain.get("vocab_size", 0)), max_position_embeddings=positions)
+
+
 def describe_model(config: Config, *, vocabulary_size: int | None) -> list[str]:
     """Parameters, FLOPs beside the paper's, memory of a process, disk of a checkpoint."""
-    model = config.base_model
-    plain = read_json(Path(model.path).expanduser() / "config.json") if model.path and not model.hidden_size else None
-    if isinstance(plain, dict) and plain.get("model_type") == "llama":
-        model = shape_of(plain, model)
+    model = known_model(config.base_model)
     if model.hidden_size <= 0 or model.num_layers <= 0 or model.num_heads <= 0:
         return [
             f"model    {model.name}: its shape is read from {model.path} (set base_model.hidden_size, ... to see FLOPs and memory here)"
         ]
     counted = f"vocabulary of {vocabulary_size or 0:,}"
-    if vocabulary_size is None and config.base_model.num_pieces > 0:
-        vocabulary_size = config.base_model.num_pieces
-        counted = f"counted with the base's {vocabulary_size:,} pieces; vocabulary {config.vocabulary.name} is not built yet"
+    if vocabulary_size is None and model.num_pieces > 0:
+        vocabulary_size = model.num_pieces
+        counted = f"counted with the base's {vocabulary_size:,} pieces"
+        if config.vocabulary.method != "base":
+            counted += f"; vocabulary {config.vocabulary.name} is not built yet"
     if vocabulary_size is None:
         return [f"model    {model.name}: parameters, FLOPs and memory are known once the vocabulary is built"]
     rows = padded_size(vocabulary_size, config.strategy.pad_vocabulary_multiple)

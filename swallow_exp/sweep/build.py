@@ -11,8 +11,9 @@ Reads   the config        Writes  artefacts/*, runs/<run_id>/{identity,config,in
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ from swallow_exp.mixture.changes import digests_of, name_changes
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.provenance import gather_provenance
 from swallow_exp.record.status import read_status, write_status
-from swallow_exp.record.store import read_config
 from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.tokens.shard import open_shard
+from swallow_exp.train.screen import format_duration
 from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 from swallow_exp.vocabulary.heldout import record_fertility
 from swallow_exp.vocabulary.tokenizer import tokenizer_digest
@@ -40,6 +41,7 @@ from swallow_exp.vocabulary.tokenizer import tokenizer_digest
 STAGES = ("corpus", "vocabulary", "tokens", "mixture", "weights")
 TOKENIZER_NAME = "tokenizer.model"
 AWAIT_SECONDS = 1.0
+TOLD_SECONDS = 2.0  # an artefact that is there already is found faster
 
 
 @dataclass(frozen=True)
@@ -72,42 +74,60 @@ def base_tokenizer(config: Config) -> Path | None:
     return folder / TOKENIZER_NAME
 
 
-def build_stages(config: Config, *, upto: str) -> Built:
-    """Build the stages up to and including `upto` (one of STAGES); what is finished already is only looked up."""
+def build_stages(config: Config, *, upto: str, tell: Callable[[str], None] = lambda line: None) -> Built:
+    """Build the stages up to and including `upto` (one of STAGES); what is finished already is only looked up.
+
+    `tell` gets a line for each artefact that took longer than a moment.
+    """
     assert upto in STAGES, upto
     wanted = STAGES[: STAGES.index(upto) + 1]
     out, data = output_root(config), user_path(config.paths.data)
     tokenizer = base_tokenizer(config) if "vocabulary" in wanted else None
     network = config.paths.network
-    corpora = {name: build_corpus(source, out=out, data=data, network=network) for name, source in config.mixture.sources.items()}
+    corpora = {}
+    for name, source in config.mixture.sources.items():
+        with _timed(f"corpus {name}", tell):
+            corpora[name] = build_corpus(source, out=out, data=data, network=network)
     if "vocabulary" not in wanted:
         return Built(corpora)
     documents = {name: corpus for name, corpus in corpora.items() if config.mixture.sources[name].kind == "documents"}
-    vocabulary = build_vocabulary(config.vocabulary, base_tokenizer=tokenizer, corpora=documents, out=out)
-    record_fertility(vocabulary, base_tokenizer=tokenizer, corpora=corpora, out=out)
+    with _timed(f"vocabulary {config.vocabulary.name}", tell):
+        vocabulary = build_vocabulary(config.vocabulary, base_tokenizer=tokenizer, corpora=documents, out=out)
+        record_fertility(vocabulary, base_tokenizer=tokenizer, corpora=corpora, out=out)
     if "tokens" not in wanted:
         return Built(corpora, vocabulary)
     tokens = {}
     for name in planned_sources(config):
         parallel = config.parallel if config.mixture.sources[name].kind == "pairs" else None
-        tokens[name] = build_tokens(
-            corpora[name],
-            vocabulary,
-            out=out,
-            parallel=parallel,
-            encoder=config.machine.encoder,
-            processes=config.machine.processes,
-        )
+        with _timed(f"tokens of {name}, vocabulary {config.vocabulary.name}", tell):
+            tokens[name] = build_tokens(
+                corpora[name],
+                vocabulary,
+                out=out,
+                parallel=parallel,
+                encoder=config.machine.encoder,
+                processes=config.machine.processes,
+            )
         open_shard(tokens[name], tokenizer=tokenizer_digest(vocabulary))  # refuses a shard that was damaged or put there since
     if "mixture" not in wanted:
         return Built(corpora, vocabulary, tokens)
-    plan = build_plan(config, tokens, out=out)
+    with _timed(f"plan of {config.mixture.name}, vocabulary {config.vocabulary.name}, parallel {config.parallel.name}", tell):
+        plan = build_plan(config, tokens, out=out)
     if "weights" not in wanted:
         return Built(corpora, vocabulary, tokens, plan)
     from swallow_exp.model.weights import build_weights  # torch
 
     weights = build_weights(config, vocabulary, base_tokenizer=tokenizer, out=out)
     return Built(corpora, vocabulary, tokens, plan, weights)
+
+
+@contextlib.contextmanager
+def _timed(what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    if seconds >= TOLD_SECONDS:
+        tell(f"{what}: built in {format_duration(seconds)}")
 
 
 def output_root(config: Config) -> Path:
@@ -159,24 +179,6 @@ def check_inputs(run: RunPaths, inputs: Mapping[str, Any]) -> None:
         )
 
 
-def add_fertility(run: RunPaths) -> None:
-    """Count the held-out documents of a run that was made before they were counted.
-
-    Raises RequestError when its config, inputs, vocabulary, corpora or base tokenizer are not there any more.
-    """
-    inputs, config = read_inputs(run), Config.of(read_config(run))
-    wanted = {"vocabulary": inputs["vocabulary"], **inputs["corpora"]} if inputs else {}
-    found = {name: find_artefact(run.out / reference["folder"]) for name, reference in wanted.items()}
-    here = {name: artefact for name, artefact in found.items() if artefact is not None}
-    if not here or len(here) < len(found):
-        lost = ", ".join(name for name in found if name not in here) or run.inputs.name
-        raise RequestError(
-            f"run '{run.run_id}': no {lost}", expected="what it was made from", remedy="its `swallow train` command builds it"
-        )
-    vocabulary = here.pop("vocabulary")
-    record_fertility(vocabulary, base_tokenizer=base_tokenizer(config), corpora=here, out=run.out)
-
-
 def prepare_run(composed: Composed) -> RunPaths:
     """Build what is missing and write the run folder, ready for the training worker. Safe to repeat."""
     check_task_names(composed.config)
@@ -188,7 +190,7 @@ def prepare_run(composed: Composed) -> RunPaths:
     make_folder(run.folder)
     if read_inputs(run) is None:
         write_json_atomic(run.inputs, inputs)
-    write_text_atomic(run.config, _config_text(composed))
+    write_text_atomic(run.config, config_text(composed.plain))
     if read_status(run.status)["state"] != "trained":  # it says how the run was made, not who looked at it last
         write_json_atomic(run.provenance, gather_provenance(repository=Path(__file__).resolve().parents[2], inputs=inputs))
     if read_status(run.status)["state"] == "planned":
@@ -197,10 +199,11 @@ def prepare_run(composed: Composed) -> RunPaths:
     return run
 
 
-def _config_text(composed: Composed) -> str:
+def config_text(plain: Mapping[str, Any]) -> str:
+    """The text of config.yaml."""
     import yaml
 
-    return str(yaml.safe_dump(composed.plain, allow_unicode=True, sort_keys=False))
+    return str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
 
 
 def await_run(composed: Composed) -> RunPaths:
@@ -216,5 +219,5 @@ def await_run(composed: Composed) -> RunPaths:
 
 def _is_prepared(run: RunPaths, composed: Composed) -> bool:
     inputs = read_inputs(run)
-    same = run.config.is_file() and run.config.read_text(encoding="utf-8") == _config_text(composed)
+    same = run.config.is_file() and run.config.read_text(encoding="utf-8") == config_text(composed.plain)
     return inputs is not None and same and find_artefact(run.out / inputs["weights"]["folder"]) is not None

@@ -1,10 +1,9 @@
 """Compose many cells quickly: a cell made of levels that were all composed before is put together from them.
 
-Composing with Hydra takes a fifth of a second, and a grid's cells share their levels.
-(1) whole      a cell with a level not met yet is composed by Hydra, and its groups are remembered
-(2) alone      a level that is nothing but fields of its own group is read by itself; no word of the command line touches that group
-(3) together   the others take each group from where it was met first
-That gives what Hydra gives as long as a level speaks of its own group only; a level that does not (@package, override, an interpolation
+Composing with Hydra takes a fifth of a second, also when Hydra is initialised once for all cells, and a grid's cells share their levels.
+1. Whole      a cell with a level not met yet is composed by Hydra, and its groups are remembered
+2. Together   the others take each group from where it was met first
+That gives what Hydra gives as long as a level speaks of its own group only. A level that does not (@package, override, an interpolation
 of another group) is always composed whole. Every cell passes the same checks either way.
 
 Reads  the text of conf/**/*.yaml and <config-dir>/**/*.yaml
@@ -14,21 +13,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from swallow_exp.config.checks import check_config
 from swallow_exp.config.compose import Composed, compose_config
 from swallow_exp.config.levels import shipped_folder
 from swallow_exp.config.schema import Config
-from swallow_exp.record.contrast import group_of
 
 GROUPS = frozenset(field.name for field in fields(Config)) - {"seed"}
 NESTED = "source"  # a group that levels of others take in
 # what makes a level depend on, or write into, another group; the output root and the environment are the same in every cell
 OUTSIDE = re.compile(r"^#\s*@package|^\s*-\s*override\s|\$\{(?!paths\.|oc\.env:)", re.MULTILINE)
-MORE_THAN_FIELDS = re.compile(r"\$\{|^\s*defaults:|^#\s*@package", re.MULTILINE)
 Part = tuple[str, tuple[tuple[str, str], ...]]  # a group and everything that is chosen in it
 
 
@@ -41,7 +38,6 @@ class CellComposer:
         self._outside = _levels_that_reach_outside([shipped_folder("conf"), *config_dirs])
         self._parts: dict[Part, tuple[Any, Any]] = {}  # -> the group as a dataclass and as a plain dict
         self._rest: Composed | None = None  # groups that no cell chooses, seed aside
-        self._touched = {group_of(word.partition("=")[0]) for word in common}
 
     def words(self, choices: Mapping[str, str], seed: int) -> tuple[str, ...]:
         """What `swallow train` is given for the cell."""
@@ -51,7 +47,7 @@ class CellComposer:
         """Compose first the (choices, seed) that together meet every level soonest, so that most others need no composing."""
         apart = dict(self._groups_of(wanted))
         while apart:
-            missing = {parts: len([part for part in parts if not self._has(part)]) for parts in apart}
+            missing = {parts: len([part for part in parts if part not in self._parts]) for parts in apart}
             most = max(apart, key=lambda parts: missing[parts])
             if not missing[most]:
                 return
@@ -64,40 +60,13 @@ class CellComposer:
     def compose(self, choices: Mapping[str, str], seed: int) -> Composed:
         """The cell's config. Raises RequestError as compose_config does."""
         parts = _parts_of(choices)
-        if self._rest is not None and self._stands_alone(choices) and all(map(self._has, parts)):
+        if self._rest is not None and self._stands_alone(choices) and all(part in self._parts for part in parts):
             return self._put_together(parts, seed)
         composed = compose_config(self.words(choices, seed), self._config_dirs)
         if self._stands_alone(choices):
             self._parts |= {part: (getattr(composed.config, part[0]), composed.plain[part[0]]) for part in parts}
             self._rest = self._rest or composed
         return composed
-
-    def _has(self, part: Part) -> bool:
-        """Whether the part was met, or can be had from its level's file alone (once there is a cell to put it into)."""
-        if part not in self._parts and self._rest is not None and (found := self._read_alone(part)) is not None:
-            self._parts[part] = found
-        return part in self._parts
-
-    def _read_alone(self, part: Part) -> tuple[Any, Any] | None:
-        """The group at its level, as Hydra would give it; None when that takes more than one file, or fails (Hydra says why)."""
-        group, choices = part
-        if len(choices) != 1 or choices[0][0] != group or self._touched - GROUPS or group in self._touched:
-            return None
-        level = f"{choices[0][1]}.yaml"
-        files = [path for folder in (shipped_folder("conf"), *self._config_dirs) if (path := folder / group / level).is_file()]
-        text = files[0].read_text(encoding="utf-8-sig", errors="replace") if len(files) == 1 else "${"
-        if MORE_THAN_FIELDS.search(text):
-            return None
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-
-        try:
-            typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(get_type_hints(Config)[group]), OmegaConf.create(text)))
-        except (OmegaConfBaseException, YAMLError, ValueError, TypeError):
-            return None
-        assert is_dataclass(typed) and not isinstance(typed, type), typed
-        return typed, asdict(typed)
 
     def _stands_alone(self, choices: Mapping[str, str]) -> bool:
         groups = {key.partition(".")[0] for key in choices}

@@ -24,8 +24,8 @@ from swallow_exp.sweep.build import output_root, run_paths
 from swallow_exp.sweep.expand import expand_question
 from swallow_exp.sweep.grid import write_sweep
 from swallow_exp.sweep.launch import carry_out, default_jobs, run_cells, sweep_exit_code
+from swallow_exp.sweep.preflight import check_sweep
 from swallow_exp.sweep.question import read_question
-from swallow_exp.sweep.why import check_one_factor
 
 QUESTION = "miniature"
 
@@ -45,11 +45,11 @@ def run_demo(overrides: Sequence[str] = (), *, jobs: int | None = None, config_d
     copy_export(out, run_paths(base), to=out / "models" / QUESTION, replace=True)
     question = read_question(QUESTION, config_dirs)
     cells = expand_question(question, [*overrides, set_value("paths.out", out)], config_dirs)
-    check_one_factor(question, cells)
+    check_sweep(question, cells)
     write_sweep(out, question, cells)
     jobs = jobs or default_jobs(cells[0].composed.config)
     say(f"3/4 {len(cells)} cells, {jobs} at a time: train, and evaluate every checkpoint")
-    results = run_cells(cells, out=out, jobs=jobs, config_dirs=config_dirs)
+    results = run_cells(cells, out=out, jobs=jobs)
     code = sweep_exit_code(results)
     if code != EXIT_DONE:
         return code

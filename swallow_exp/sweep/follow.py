@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, RequestError, SwallowError
@@ -18,7 +18,6 @@ from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.evaluate.models import is_model
 from swallow_exp.record.status import is_stale, read_status
 from swallow_exp.record.store import find_run, list_run_ids, read_config
-from swallow_exp.sweep.build import add_fertility
 from swallow_exp.track.launch import TIMEOUT_SECONDS, launch_publication
 from swallow_exp.track.live import LivePublication
 from swallow_exp.track.sinks import Destination, check_mode
@@ -47,10 +46,6 @@ def evaluate_named(
 
 def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig | None = None, processes: int = 1) -> int:
     """Evaluate what has no result; with `follow`, wait for further checkpoints until the run has ended. `suite` in place of its own."""
-    try:
-        add_fertility(run)
-    except RequestError as error:  # a table of the report goes without this run; its scores do not need it
-        say(f"{run.run_id}: tokens of held-out documents were not counted: {error}")
     seen = -1
     while True:
         ended = read_status(run.status)["state"] in ("trained", "failed") or is_stale(read_status(run.status))
@@ -61,7 +56,7 @@ def evaluate_run(out: Path, run: RunPaths, *, follow: bool, suite: SuiteConfig |
             if code != EXIT_DONE:
                 return code
         if not follow or ended:
-            say(f"{run.run_id}: {seen} checkpoints evaluated")
+            say(f"{run.run_id}: {seen} {'checkpoint' if seen == 1 else 'checkpoints'} evaluated")
             return EXIT_DONE
         time.sleep(FOLLOW_SECONDS)
 
@@ -107,13 +102,15 @@ def publish_runs(
             code = max(code, error.exit_code)
             continue
         print(f"{run_id}: {rows} rows sent ({sink} {mode})")
+        kept = run.publication_folder(f"{sink}-{mode}")
+        if mode == "offline" and any(kept.glob("offline-run-*")):
+            say(f"  kept on this machine; where there is a network: wandb sync {shlex.quote(str(kept))}/offline-run-*")
     return code
 
 
 def tracking_of(run: RunPaths) -> TrackingConfig:
-    """A run's own tracking.*; what its version did not have yet has its default. Raises RequestError without a readable config."""
-    known = {one.name for one in fields(TrackingConfig)}
-    return TrackingConfig(**{name: value for name, value in read_config(run)["tracking"].items() if name in known})
+    """A run's own tracking.*. Raises RequestError without a readable config."""
+    return TrackingConfig(**read_config(run)["tracking"])
 
 
 def destination_of(tracking: TrackingConfig, mode: str, *, sink: str = "wandb", project: str | None = None) -> Destination:

@@ -1,6 +1,6 @@
 """Carry runs out: one run (build, train, evaluate, publish), or many cells, each in a process of its own.
 
-A cell that dies takes nothing else along; success is what status.json says, not the exit code alone.
+A cell that dies takes nothing else along. Success is what status.json says, not the exit code alone.
 
 Reads/Writes  runs/*, logs/<run_id>.log
 """
@@ -21,12 +21,12 @@ from swallow_exp.config import Composed, Config
 from swallow_exp.config.layout import Layout
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
-from swallow_exp.sweep.board import Board
+from swallow_exp.sweep.board import Board, describe_end
 from swallow_exp.sweep.build import await_run, build_stages, output_root, prepare_run, run_paths
-from swallow_exp.sweep.cells import TRAIN, CellJob, goal_of, run_here, share_cells
+from swallow_exp.sweep.cells import PROCESS, CellJob, request_digest, run_locally, run_shared
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
-from swallow_exp.sweep.lease import keep_lease
+from swallow_exp.sweep.lease import keep_lease, read_lease
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import NodeRank
@@ -43,8 +43,8 @@ def carry_out(composed: Composed, *, train_only: bool = False) -> int:
     if layout.nodes > 1 and NodeRank.of(os.environ, nodes=layout.nodes).rank > 0:
         return _carry_out(composed, layout, first_node=False, train_only=train_only)
     lease = cell_lease(output_root(composed.config), run_paths(composed).run_id)
-    goal = goal_of(composed, train_only=train_only)
-    return keep_lease(lease, goal, lambda: _carry_out(composed, layout, first_node=True, train_only=train_only))
+    request = request_digest(composed, train_only=train_only)
+    return keep_lease(lease, request, lambda: _carry_out(composed, layout, first_node=True, train_only=train_only))
 
 
 def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_only: bool) -> int:
@@ -80,44 +80,58 @@ class CellResult:
 
     cell: Cell
     exit_code: int
-    log: Path
+    job: CellJob
+    refusal: str | None = None  # why its artefacts could not be built
 
     @property
     def ok(self) -> bool:
-        """Trained by its own word and ended well."""
+        """Whether it is trained by its own account and ended well."""
         return self.exit_code == EXIT_DONE
 
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words, with its log where there is one."""
+        if self.refusal is not None:
+            return f"refused: {self.refusal}"
+        if read_lease(self.job.lease).get("token") == self.job.before:
+            return "not started"
+        log = f", log {self.job.log}" if self.job.log.is_file() else ""
+        return f"{describe_end(self.job.run, self.exit_code)}{log}"
 
-def run_cells(
-    cells: Sequence[Cell], *, out: Path, jobs: int, config_dirs: Sequence[Path] = (), command: Sequence[str] = TRAIN
-) -> list[CellResult]:
-    """Run what is not finished on this machine, `jobs` at a time; all are tried whatever happens to some."""
-    cell_jobs = {cell.run_id: CellJob.of(cell, out, config_dirs, command) for cell in cells}
+
+def run_cells(cells: Sequence[Cell], *, out: Path, jobs: int, command: Sequence[str] = PROCESS) -> list[CellResult]:
+    """Run what is not finished on this machine, `jobs` cells at a time; all cells are tried whatever happens to some."""
+    cell_jobs = {cell.run_id: CellJob.of(cell, out, command) for cell in cells}
     by_id = {cell.run_id: cell for cell in cells}
+    refusals: dict[str, SwallowError] = {}
 
     def launch(free: Sequence[CellJob]) -> dict[str, int]:
-        codes = _build_shared([by_id[job.run_id] for job in free])
-        with Board([by_id[job.run_id] for job in free], out) as board:
-            return codes | run_here([job for job in free if job.run_id not in codes], at_once=jobs, board=board)
+        refused = _build_shared([by_id[job.run_id] for job in free])
+        refusals.update(refused)
+        left = [job for job in free if job.run_id not in refused]
+        with Board([by_id[job.run_id] for job in left], out) as board:
+            return {run_id: error.exit_code for run_id, error in refused.items()} | run_locally(left, at_once=jobs, board=board)
 
-    return results_of(cells, cell_jobs, share_cells(list(cell_jobs.values()), launch))
+    codes = run_shared(list(cell_jobs.values()), launch)
+    return results_of(cells, cell_jobs, codes, {run_id: str(error) for run_id, error in refusals.items()})
 
 
-def results_of(cells: Sequence[Cell], jobs: Mapping[str, CellJob], codes: Mapping[str, int]) -> list[CellResult]:
+def results_of(
+    cells: Sequence[Cell], jobs: Mapping[str, CellJob], codes: Mapping[str, int], refusals: Mapping[str, str] | None = None
+) -> list[CellResult]:
     """In the order of the cells."""
-    return [CellResult(cell, codes[cell.run_id], jobs[cell.run_id].log) for cell in cells]
+    return [CellResult(cell, codes[cell.run_id], jobs[cell.run_id], (refusals or {}).get(cell.run_id)) for cell in cells]
 
 
-def _build_shared(cells: Sequence[Cell]) -> dict[str, int]:
-    """Artefacts that cells share, once, here, where their progress bars can be seen; exit codes of cells that cannot have theirs."""
-    codes = {}
+def _build_shared(cells: Sequence[Cell]) -> dict[str, SwallowError]:
+    """Build what cells share once, here, where it can be watched; why some cells cannot have theirs, by run_id."""
+    refused: dict[str, SwallowError] = {}
     for cell in cells:
         try:
-            build_stages(cell.composed.config, upto="mixture")
+            build_stages(cell.composed.config, upto="mixture", tell=say)
         except SwallowError as error:
-            say(f"{cell.run_id}: {error}")
-            codes[cell.run_id] = error.exit_code
-    return codes
+            refused[cell.run_id] = error
+    return refused
 
 
 def sweep_exit_code(results: Sequence[CellResult]) -> int:
@@ -131,13 +145,20 @@ def sweep_exit_code(results: Sequence[CellResult]) -> int:
 
 
 def list_failures(name: str, results: Sequence[CellResult]) -> str:
-    """One line when all is well; otherwise every cell that is not done, with its log."""
+    """One line when all is well; otherwise every cell that is not done, those with one and the same end together."""
     bad = [result for result in results if not result.ok]
+    cells = f"{len(results)} {'cell' if len(results) == 1 else 'cells'}"
     if not bad:
-        return f"{name}: {len(results)} cells done; `swallow report {name}` shows them"
-    lines = [f"{name}: {len(bad)} of {len(results)} cells are not done; the same command retries only those"]
-    words = {EXIT_PREEMPTED: "stopped, saved"}
-    lines += [f"  {r.cell.run_id}: {words.get(r.exit_code, f'exit {r.exit_code}')}, log {r.log}" for r in bad]
+        return f"{name}: {cells} done; `swallow report {name}` shows {'it' if len(results) == 1 else 'them'}"
+    by_end: dict[str, list[str]] = {}
+    for result in bad:
+        by_end.setdefault(result.how, []).append(result.cell.run_id)
+    lines = [f"{name}: {len(bad)} of {cells} {'is' if len(bad) == 1 else 'are'} not done; the same command continues with what is left"]
+    for how, run_ids in by_end.items():
+        if how.startswith("refused: "):
+            lines += [f"  {how}", *(f"    {run_id}" for run_id in run_ids)]
+        else:
+            lines += [f"  {run_id}: {how}" for run_id in run_ids]
     return "\n".join(lines)
 
 

@@ -22,19 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RequestError, SwallowError
-from swallow_exp.artefact.processes import child_environment
+from swallow_exp.artefact.processes import Children, StopSignals
 from swallow_exp.artefact.progress import say
 from swallow_exp.config.compose import PRIMARY
 from swallow_exp.config.levels import shipped_folder
-from swallow_exp.config.overrides import read_overrides, set_value
+from swallow_exp.config.overrides import set_value
 from swallow_exp.config.schema import Config, MachineConfig
 from swallow_exp.sweep.build import output_root
-from swallow_exp.sweep.cells import TRAIN, CellJob, Stop, find_answer, name_action, run_here, share_cells
+from swallow_exp.sweep.cells import PROCESS, CellJob, next_action, run_locally, run_shared, settled_exit_code
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.grid import Sweep, expand_sweep, write_sweep
 from swallow_exp.sweep.launch import CellResult, list_failures, results_of, sweep_exit_code
 from swallow_exp.sweep.lease import is_held, read_lease
-from swallow_exp.sweep.why import check_one_factor
+from swallow_exp.sweep.preflight import check_sweep
 
 HYDRA_WORDS = ("hydra/", "hydra.")
 INSTALL = {
@@ -84,10 +84,10 @@ def carry_out_job(job: CellJob) -> int | None:
     """One cell in a process of its own. Under Slurm a notice before the time limit has the job queued again, once all is saved."""
     if int(os.environ.get("SLURM_NODEID") or 0) > 0:
         return _join(job)
-    stop = Stop()
-    code = run_here([job], at_once=1, stop=stop).get(job.run_id)
+    stop = StopSignals()
+    code = run_locally([job], at_once=1, stop=stop).get(job.run_id)
     slurm_job = os.environ.get("SLURM_JOB_ID")
-    if code == EXIT_PREEMPTED and slurm_job is None and stop.asked:
+    if code == EXIT_PREEMPTED and slurm_job is None and stop.count:
         raise KeyboardInterrupt  # nothing that this process would start after it is wanted
     if code == EXIT_PREEMPTED and slurm_job is not None and stop.noticed:
         say(f"{job.run_id}: saved; job {slurm_job} goes back into the queue")
@@ -102,11 +102,16 @@ def _join(job: CellJob) -> int | None:
     while True:
         record = read_lease(job.lease)
         held, ours = is_held(job.lease), record.get("job") == mine
-        if held:
-            return subprocess.run(job.command, env=child_environment(), check=False).returncode if ours else None
-        answer = find_answer(job, record)
-        if answer is not None or (ours and record["token"] != job.before):
-            return answer
+        if held and not ours:
+            return None
+        if held and job.is_prepared:
+            with Children() as children:
+                children.start(job.command)
+                children.wait()
+            return children.processes[0].returncode
+        settled = None if held else settled_exit_code(job, record)
+        if settled is not None or (not held and ours and record["token"] != job.before):
+            return settled
         time.sleep(1.0)
 
 
@@ -190,11 +195,11 @@ def gpus_per_node(machine: MachineConfig) -> int:
     return machine.scheduler.gpus_per_node or machine.processes_per_node or 1
 
 
-def sweep_question(sweep: Sweep, folders: Sequence[str], launcher_of: Callable[[CellTask], Any], batch: int | None) -> list[CellResult]:
+def sweep_question(sweep: Sweep, launcher_of: Callable[[CellTask], Any], batch: int | None) -> list[CellResult]:
     """The question's cells through a launcher, `batch` jobs at a time (null: all)."""
     out = output_root(sweep.cells[0].composed.config)
     write_sweep(out, sweep.question, sweep.cells, sweep.others)
-    return launch_through(launcher_of, sweep.cells, out=out, config_dirs=[Path(folder) for folder in folders], batch=batch)
+    return launch_through(launcher_of, sweep.cells, out=out, batch=batch)
 
 
 def answer_hydra(
@@ -209,11 +214,11 @@ def answer_hydra(
         sweep = expand_sweep(arguments, [Path(folder) for folder in folders])
         for remark in sweep.remarks:
             say(remark)
-        check_one_factor(sweep.question, sweep.cells)
+        check_sweep(sweep.question, sweep.cells)
         if plan_only:
             print(list_actions(sweep.cells))
             return []
-        results = sweep_question(sweep, folders, launcher_of, batch)
+        results = sweep_question(sweep, launcher_of, batch)
     except SwallowError as error:
         say(f"swallow: {' '.join(str(error).split())}")
         raise SystemExit(error.exit_code) from error
@@ -226,7 +231,7 @@ def answer_hydra(
 def list_actions(cells: Sequence[Cell]) -> str:
     """What a sweep would do with each cell, a line each."""
     out = output_root(cells[0].composed.config)
-    return "\n".join(f"{cell.run_id}  {name_action(CellJob.of(cell, out))}" for cell in cells)
+    return "\n".join(f"{cell.run_id}  {next_action(CellJob.of(cell, out))}" for cell in cells)
 
 
 def launch_through(
@@ -234,13 +239,11 @@ def launch_through(
     cells: Sequence[Cell],
     *,
     out: Path,
-    config_dirs: Sequence[Path] = (),
     batch: int | None = None,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] = PROCESS,
 ) -> list[CellResult]:
     """Cells that are not finished, through a Hydra launcher."""
-    jobs = {cell.run_id: CellJob.of(cell, out, config_dirs, command) for cell in cells}
-    words = {cell.run_id: [*read_overrides(cell.overrides), f"hydra.sweep.subdir={cell.run_id}"] for cell in cells}
+    jobs = {cell.run_id: CellJob.of(cell, out, command) for cell in cells}
     launcher = launcher_of(CellTask(jobs))
 
     def launch(free: Sequence[CellJob]) -> dict[str, int]:
@@ -248,20 +251,20 @@ def launch_through(
         size = batch or len(free)
         for start in range(0, len(free), size):
             part = free[start : start + size]
-            stopped = _launch_batch(launcher, part, words, codes)
+            stopped = _launch_batch(launcher, part, codes)
             if stopped:
                 return codes | {job.run_id: EXIT_PREEMPTED for job in free if job.run_id not in codes}
         return codes
 
-    return results_of(cells, jobs, share_cells(list(jobs.values()), launch))
+    return results_of(cells, jobs, run_shared(list(jobs.values()), launch))
 
 
-def _launch_batch(launcher: Any, jobs: Sequence[CellJob], words: Mapping[str, Sequence[str]], codes: dict[str, int]) -> bool:
+def _launch_batch(launcher: Any, jobs: Sequence[CellJob], codes: dict[str, int]) -> bool:
     """Launch, then enter into `codes` what became of each job; True when the user stopped it."""
     lost = set()
     stopped = False
     try:
-        returned = launcher.launch([words[job.run_id] for job in jobs], initial_job_idx=0)
+        returned = launcher.launch([[f"hydra.sweep.subdir={job.run_id}"] for job in jobs], initial_job_idx=0)
         lost = {job.run_id for job, one in zip(jobs, returned, strict=True) if one.status.name != "COMPLETED"}
     except KeyboardInterrupt:
         stopped = True
@@ -270,7 +273,7 @@ def _launch_batch(launcher: Any, jobs: Sequence[CellJob], words: Mapping[str, Se
         lost = {job.run_id for job in jobs}
     for job in jobs:
         record = read_lease(job.lease)
-        answer = find_answer(job, record)
+        answer = settled_exit_code(job, record)
         if answer is None and record.get("token") != job.before and record.get("exit_code") == EXIT_PREEMPTED:
             answer = EXIT_PREEMPTED
         if answer is None and job.run_id in lost and not is_held(job.lease):

@@ -2,7 +2,7 @@
 
     ETA           of a running run its training: tokens left / tokens per second of the last rows; of a trained one that somebody evaluates
                   its results: those left x seconds a result at the last evaluated checkpoint
-    GPU-hours     model FLOPs so far / FLOP/s of a device in the last rows: of training, at its present speed
+    device-hours  model FLOPs so far / FLOP/s of a device in the last rows: of training, at its present speed
     publish lag   rows of the outbox that the furthest publisher has not sent; None where nobody publishes
 
 Reads  runs/<run_id>/{status.json, identity.json, config.yaml, checkpoints.json, events.jsonl, published/*.json, evaluations}
@@ -15,16 +15,33 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.artefact.processes import INTERRUPTED
 from swallow_exp.artefact.units import token_marks
 from swallow_exp.model.devices import TERA
 from swallow_exp.record.events import last_events
 from swallow_exp.record.store import RESULT_NAME, read_result
 from swallow_exp.track.lag import publish_lags
 
+ACCELERATOR = re.compile(r"^  accelerator: cpu$", re.MULTILINE)
 MARKS = re.compile(r"^  (checkpoint_every_tokens|final_checkpoints|final_checkpoint_every_tokens): (\d+)$", re.MULTILINE)
+
+
+def shown_state(status: Mapping[str, Any]) -> str:
+    """The state of status.json in one word: a run that was preempted by Ctrl-C is `stopped`."""
+    stopped = status["state"] == "preempted" and status.get("cause") == INTERRUPTED
+    return "stopped" if stopped else str(status["state"])
+
+
+def is_on_cpu(run: RunPaths) -> bool:
+    """Whether the run's config asks for CPUs."""
+    try:
+        return ACCELERATOR.search(run.config.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def evaluated_tasks(run: RunPaths) -> dict[int, list[str]]:
@@ -66,13 +83,13 @@ def num_marks_of(run: RunPaths, budget: int | None) -> int | None:
 
 
 def pace_of(run: RunPaths, state: str, done: int, budget: int | None) -> dict[str, float | None]:
-    """{"eta_seconds", "gpu_hours"} of training; None where the last rows do not say. The ETA is of a running run only."""
+    """{"eta_seconds", "device_hours"} of training; None where the last rows do not say. The ETA is of a running run only."""
     rows = last_events(run.events, "train")
     speeds = [float(row["tokens_per_second"]) for row in rows if row.get("tokens_per_second")]
     rates = [float(row["tflops_per_device"]) for row in rows if row.get("tflops_per_device")]
     flops = rows[-1].get("flops") if rows else None
     eta = max(budget - done, 0) / median(speeds) if state == "running" and speeds and budget is not None else None
-    return {"eta_seconds": eta, "gpu_hours": float(flops) / (median(rates) * TERA) / 3600 if flops and rates else None}
+    return {"eta_seconds": eta, "device_hours": float(flops) / (median(rates) * TERA) / 3600 if flops and rates else None}
 
 
 def evaluation_eta(run: RunPaths, evaluated: Mapping[int, list[str]], left: int) -> float | None:

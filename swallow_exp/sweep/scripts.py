@@ -24,7 +24,7 @@ from swallow_exp.artefact.paths import logs_folder
 from swallow_exp.config.overrides import set_value
 from swallow_exp.config.schema import Config
 from swallow_exp.sweep.build import output_root
-from swallow_exp.sweep.cells import CellJob, find_answer
+from swallow_exp.sweep.cells import CellJob, settled_exit_code
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.grid import Sweep, write_sweep
 from swallow_exp.sweep.lease import read_lease
@@ -73,8 +73,8 @@ def write_scripts(
             expected="a template that starts the command once on each node, with NODE_RANK, MASTER_ADDR and MASTER_PORT",
             remedy="copy the one of this system and give it with --template",
         )
-    jobs = {cell.run_id: CellJob.of(cell, out, config_dirs) for cell in cells}
-    left = [cell for cell in cells if find_answer(jobs[cell.run_id], read_lease(jobs[cell.run_id].lease)) is None]
+    jobs = {cell.run_id: CellJob.of(cell, out) for cell in cells}
+    left = [cell for cell in cells if settled_exit_code(jobs[cell.run_id], read_lease(jobs[cell.run_id].lease)) is None]
     write_sweep(out, sweep.question, cells, sweep.others)
     if not left:
         return []

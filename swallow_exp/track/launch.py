@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import EXIT_DONE, RequestError, RunFailed
-from swallow_exp.artefact.processes import child_environment
+from swallow_exp.artefact.processes import POLL_SECONDS, kill_group, start_process
 from swallow_exp.track.sinks import Destination
 
 TIMEOUT_SECONDS = 900.0
 LAST_WORDS_LINES = 3
-POLL_SECONDS = 0.2
 # Left by a W&B run around this process; with WANDB_SERVICE the publisher would share that run's background process.
 FOREIGN_VARIABLES = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID")
 
@@ -54,21 +53,18 @@ def run_worker(command: list[str], what: str, timeout_seconds: float, stop: thre
     Raises RequestError or RunFailed when the answer says so, RunFailed when the process died or ran out of time; `what` is what it did.
     """
     try:
-        process = subprocess.Popen(
+        process = start_process(  # one group with wandb's background process
             [sys.executable, "-m", *command, f"--timeout-seconds={timeout_seconds}"],
-            stdin=subprocess.DEVNULL,  # wandb asks for a key only on a terminal
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in child_environment().items() if name not in FOREIGN_VARIABLES},
-            start_new_session=True,  # one group with wandb's background process
+            environment={name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES},
+            output=subprocess.PIPE,
+            errors=subprocess.PIPE,
         )
     except OSError as error:
         raise RunFailed(f"{what} could not be started: {error.strerror}") from error
     try:
         output, errors = _communicate(process, stop)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process)
         process.communicate()
         raise
     if process.returncode == -signal.SIGKILL:
@@ -84,14 +80,14 @@ def run_worker(command: list[str], what: str, timeout_seconds: float, stop: thre
     raise RunFailed(f"{what} ended with exit code {process.returncode}: {last_words}")
 
 
-def _communicate(process: subprocess.Popen[str], stop: threading.Event | None) -> tuple[str, str]:
-    while stop is not None:
+def _communicate(process: subprocess.Popen[bytes], stop: threading.Event | None) -> tuple[str, str]:
+    while True:
         try:
-            return process.communicate(timeout=POLL_SECONDS)
+            output, errors = process.communicate(timeout=None if stop is None else POLL_SECONDS)
+            return output.decode(errors="replace"), errors.decode(errors="replace")
         except subprocess.TimeoutExpired:
-            if stop.is_set():
+            if stop is not None and stop.is_set():
                 raise RunFailed("stopped; nothing is lost") from None
-    return process.communicate()
 
 
 def _last_json(output: str) -> dict[str, Any]:

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST, RequestError
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.artefact.processes import StopSignals, child_environment, free_port
+from swallow_exp.artefact.processes import INTERRUPTED, Children, free_port
 from swallow_exp.artefact.progress import say
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.train.failures import (
@@ -39,12 +38,9 @@ from swallow_exp.train.failures import (
 from swallow_exp.train.nodes import NodeRank
 
 WORKER = (sys.executable, "-m", "swallow_exp.train.worker")
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 5.0  # assumed: what a worker may take to leave by itself once another has failed
 # On a CPU the logits of a large vocabulary are hundreds of MB that glibc maps and unmaps anew for every micro-batch; keeping
 # them on the heap halves the time of the loss at 43,168 pieces (LOG.md). Read by the C library alone; a user's own values win.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-Worker = subprocess.Popen[bytes]
 FINE = (None, EXIT_DONE, EXIT_PREEMPTED)
 
 
@@ -61,25 +57,33 @@ def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Se
     since = time.time()
     if first == 0:
         clear_failures(run.failures)
-    with StopSignals() as signals:
-        workers = _start(run, range(first, first + local), processes, master, worker)
-        try:
-            code = _wait(run, workers, signals, since=since, alone=nodes == 1)
-        finally:
-            for process in workers.values():
-                if process.poll() is None:
-                    process.kill()
-            for process in workers.values():
-                process.wait()
-    if code in (EXIT_FAILED, EXIT_WRONG_REQUEST) and signals.count < 2:
-        code = _blame(run, workers, code, since=since, processes=processes, first_node=first == 0)
+    with Children(on_stop=_say_stopping, insist_kills=True) as children:
+        ranks = range(first, first + local)
+        for environment in _environments(run, ranks, processes, master):
+            children.start([*worker, str(run.folder)], environment=environment)
+        code = _wait(run, ranks, children, since=since, alone=nodes == 1)
+    ends = {rank: process.returncode for rank, process in zip(ranks, children.processes, strict=True)}
+    if code in (EXIT_FAILED, EXIT_WRONG_REQUEST) and children.stop.count < 2:
+        code = _blame(run, ends, code, since=since, processes=processes, first_node=first == 0)
     elif code == EXIT_FAILED and first == 0:
         write_status(run.status, "failed", cause="stopped at once, without saving")
     if code in FINE and first == 0:
         clear_failures(run.failures)  # nothing failed: only what was kept ready for it
-    if code == EXIT_PREEMPTED and first == 0 and read_status(run.status)["state"] in ("planned", "running"):
-        write_status(run.status, "preempted", cause="stopped before training began")
+    if code == EXIT_PREEMPTED and first == 0:
+        _note_stop(run, interrupted=children.stop.interrupted)
     return code
+
+
+def _say_stopping(count: int) -> None:
+    say("stopping: saving after the step that is under way (once more: at once)" if count == 1 else "stopping at once")
+
+
+def _note_stop(run: RunPaths, *, interrupted: bool) -> None:
+    """Complete what the workers wrote about a stop: they may not have begun, and do not know that it was a Ctrl-C."""
+    if interrupted:
+        write_status(run.status, "preempted", cause=INTERRUPTED)
+    elif read_status(run.status)["state"] in ("planned", "running"):
+        write_status(run.status, "preempted", cause="stopped before training began")
 
 
 def _refuse_task_per_process(environment: Mapping[str, str], nodes: int) -> None:
@@ -93,61 +97,48 @@ def _refuse_task_per_process(environment: Mapping[str, str], nodes: int) -> None
         )
 
 
-def _start(run: RunPaths, ranks: range, processes: int, master: Mapping[str, str], worker: Sequence[str]) -> dict[int, Worker]:
-    """rank -> worker."""
-    shared = {**ALLOCATOR, **child_environment(), **master, FAILURES_VARIABLE: str(run.failures)}
-    started: dict[int, Worker] = {}
-    for local, rank in enumerate(ranks):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(len(ranks))}
-        # a session of its own: a Ctrl-C in the terminal reaches this process, which passes it on once
-        started[rank] = subprocess.Popen(
-            [*worker, str(run.folder)], env={**shared, **own}, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    return started
+def _environments(run: RunPaths, ranks: range, processes: int, master: Mapping[str, str]) -> list[dict[str, str]]:
+    """Of each worker of this node."""
+    shared = {**ALLOCATOR, **os.environ, **master, FAILURES_VARIABLE: str(run.failures)}
+    shared |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(len(ranks))}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(local)} for local, rank in enumerate(ranks)]
 
 
-def _wait(run: RunPaths, workers: Mapping[int, Worker], signals: StopSignals, *, since: float, alone: bool) -> int:
-    """Until all have ended, or one has failed and the rest have had their grace."""
-    failed_at: float | None = None
-    passed_on = 0
-    while any(process.poll() is None for process in workers.values()):
-        time.sleep(POLL_SECONDS)
-        if signals.count > passed_on:
-            passed_on = signals.count
-            say("stopping: saving after the step that is under way (once more: at once)" if passed_on == 1 else "stopping at once")
-            for process in workers.values():
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM if passed_on == 1 else signal.SIGKILL)
-        if failed_at is None and (_has_failed(run, workers, signals) or (not alone and read_failures(run.failures, since=since))):
-            failed_at = time.monotonic()
-        if failed_at is not None and time.monotonic() - failed_at > GRACE_SECONDS:
-            for failure in ask_for_stacks(run.failures, {rank: process.pid for rank, process in workers.items() if process.poll() is None}):
-                write_failure(run.failures, failure)
-            return EXIT_FAILED
-    codes = {process.poll() for process in workers.values()}
+def _wait(run: RunPaths, ranks: range, children: Children, *, since: float, alone: bool) -> int:
+    """Until all have ended, or one has failed and the rest have had their grace; the exit code."""
+
+    def lost() -> bool:
+        return _has_failed(run, ranks, children) or (not alone and bool(read_failures(run.failures, since=since)))
+
+    if not children.wait(lost):
+        silent = {rank: process.pid for rank, process in zip(ranks, children.processes, strict=True) if process.poll() is None}
+        for failure in ask_for_stacks(run.failures, silent):
+            write_failure(run.failures, failure)
+        return EXIT_FAILED
+    codes = {process.returncode for process in children.processes}
     if codes == {EXIT_DONE}:
         return EXIT_DONE
     if codes <= {EXIT_DONE, EXIT_PREEMPTED} or (
-        signals.count == 1 and codes <= {EXIT_DONE, EXIT_PREEMPTED, -signal.SIGTERM, -signal.SIGUSR1}
+        children.stop.count == 1 and codes <= {EXIT_DONE, EXIT_PREEMPTED, -signal.SIGTERM, -signal.SIGUSR1}
     ):
         return EXIT_PREEMPTED  # a signal: it came before the worker could listen, when there was nothing to save
     return EXIT_WRONG_REQUEST if EXIT_WRONG_REQUEST in codes else EXIT_FAILED
 
 
-def _has_failed(run: RunPaths, workers: Mapping[int, Worker], signals: StopSignals) -> bool:
+def _has_failed(run: RunPaths, ranks: range, children: Children) -> bool:
     """Whether a worker of this node has; one that could not say so itself is noted, for the other nodes."""
-    failed = {rank: process.returncode for rank, process in workers.items() if process.poll() not in FINE}
+    failed = {rank: process.returncode for rank, process in zip(ranks, children.processes, strict=True) if process.poll() not in FINE}
     for rank, code in failed.items():
-        if code < 0 and signals.count == 0:
+        if code < 0 and children.stop.count == 0:
             write_failure(run.failures, Failure(rank, DIED, _ending(code), seconds=time.time()))
     return bool(failed)
 
 
-def _blame(run: RunPaths, workers: Mapping[int, Worker], code: int, *, since: float, processes: int, first_node: bool) -> int:
+def _blame(run: RunPaths, ends: Mapping[int, int], code: int, *, since: float, processes: int, first_node: bool) -> int:
     """Show the first cause and write it into the status; the exit code it asks for."""
     failures = read_failures(run.failures, since=since)
-    silent = {rank for rank, process in workers.items() if process.returncode not in FINE} - {failure.rank for failure in failures}
-    failures += [Failure(rank, DIED, _ending(workers[rank].returncode), seconds=time.time()) for rank in sorted(silent)]
+    silent = {rank for rank, end in ends.items() if end not in FINE} - {failure.rank for failure in failures}
+    failures += [Failure(rank, DIED, _ending(ends[rank]), seconds=time.time()) for rank in sorted(silent)]
     cause = first_cause(failures)
     if cause is None:
         return code

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from swallow_exp.artefact import processes
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHILD = (
     "from swallow_exp.artefact.processes import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
 )
 PARENT = """
 import subprocess, sys
-from swallow_exp.artefact.processes import child_environment
-command, options = [sys.executable, "-c", sys.argv[1]], {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-child = subprocess.Popen(command, env=child_environment(), **options)
+from swallow_exp.artefact.processes import start_process
+child = start_process([sys.executable, "-c", sys.argv[1]], output=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
 child.wait()
@@ -46,10 +47,30 @@ def test_a_child_dies_with_a_killed_parent() -> None:
 
 def test_whoever_starts_a_process_of_ours_ties_it_to_itself() -> None:
     started = [path for path in (REPOSITORY / "swallow_exp").rglob("*.py") if "subprocess.Popen(" in path.read_text(encoding="utf-8")]
-    assert len(started) >= 4
-    for path in started:
-        assert "child_environment()" in path.read_text(encoding="utf-8"), path
+    assert [path.name for path in started] == ["processes.py"]
+    assert "PARENT_VARIABLE: str(os.getpid())" in started[0].read_text(encoding="utf-8")
     workers = [*(REPOSITORY / "swallow_exp").glob("*/worker.py"), REPOSITORY / "swallow_exp" / "cli" / "__init__.py"]
     assert len(workers) >= 4
     for path in workers:
         assert "    die_with_parent()\n" in path.read_text(encoding="utf-8"), path
+
+
+def test_one_that_is_lost_gives_the_others_their_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
+    with processes.Children() as children:
+        lost = children.start([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+        deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+        left = children.start([sys.executable, "-S", "-c", deaf], output=subprocess.PIPE)
+        assert left.stdout is not None and left.stdout.readline()
+        assert not children.wait(lambda: lost.poll() is not None)
+        assert children.running == [left]
+        children.end()
+        assert [process.returncode for process in children.processes] == [3, -signal.SIGKILL]
+        left.stdout.close()
+
+
+def test_nothing_is_left_when_the_block_fails() -> None:
+    with pytest.raises(ValueError, match="a fault"), processes.Children() as children:
+        children.start([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+        raise ValueError("a fault")
+    assert [process.returncode for process in children.processes] == [-signal.SIGKILL]

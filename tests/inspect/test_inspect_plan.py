@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,10 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.cli.arguments import Arguments
 from swallow_exp.config.compose import compose_config
-from swallow_exp.config.levels import list_levels
 from swallow_exp.config.overrides import set_value
 from swallow_exp.inspect.estimate import Estimate, estimate_cell
 from swallow_exp.inspect.plan import plan_cells, plan_page, plan_plain
-from swallow_exp.inspect.speed import Measured, Stated, read_measured
+from swallow_exp.inspect.speed import Measured, StatedSpeed, read_measured
 from swallow_exp.record.events import append_events
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.status import write_status
@@ -29,16 +27,16 @@ from swallow_exp.sweep.question import list_questions, read_question
 LLAMA = ["experiment=swallow_7b", "machine=a100_40gb_8n", "strategy=table6_7b", "suite=paper"]
 
 
-def estimate(*overrides: str, stated: Stated | None = None, measured: dict[tuple[str, str], Measured] | None = None) -> Estimate:
+def estimate(*overrides: str, stated: StatedSpeed | None = None, measured: dict[tuple[str, str], Measured] | None = None) -> Estimate:
     config = compose_config([*LLAMA, *overrides]).config
-    return estimate_cell(config, plan=None, vocabulary_size=None, stated=stated or Stated(), measured=measured or {})
+    return estimate_cell(config, plan=None, vocabulary_size=None, stated=stated or StatedSpeed(), measured=measured or {})
 
 
 @pytest.fixture(scope="module")
 def main_plan(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], str]:
     question = read_question("main")
     out = tmp_path_factory.mktemp("out")
-    planned = plan_cells(expand_question(question, [set_value("paths.out", out)]), Stated(price_per_gpu_hour=2.0))
+    planned = plan_cells(expand_question(question, [set_value("paths.out", out)]), StatedSpeed(price_per_gpu_hour=2.0))
     return plan_plain(question, planned), plan_page(question, planned)
 
 
@@ -61,15 +59,15 @@ def test_the_papers_grid_has_the_papers_flops(main_plan: tuple[dict[str, object]
 
 
 def test_hours_are_flops_over_speed() -> None:
-    stated = estimate(stated=Stated(tokens_per_second=2_500.0))
+    stated = estimate(stated=StatedSpeed(tokens_per_second=2_500.0))
     assert stated.gpu_hours == pytest.approx(stated.positions / 2_500 / 3600)
-    half = estimate(stated=Stated(mfu=0.5))
+    half = estimate(stated=StatedSpeed(mfu=0.5))
     assert half.flops is not None and half.gpu_hours == pytest.approx(half.flops / (0.5 * 312e12) / 3600)
     mine = estimate(measured={("llama2_7b", "NVIDIA A100-SXM4-40GB"): Measured([90.0, 100.0, 110.0])})
     assert mine.flops is not None and mine.gpu_hours == pytest.approx(mine.flops / 100e12 / 3600) and "measured" in mine.speed_basis
     assert estimate(measured={("llama2_7b", "NVIDIA H200"): Measured([1.0])}).gpu_hours == estimate().gpu_hours  # another device
     with pytest.raises(RequestError, match="peak is unknown"):
-        estimate("machine.device=null", stated=Stated(mfu=0.5))
+        estimate("machine.device=null", stated=StatedSpeed(mfu=0.5))
     assert estimate("machine.device=null").gpu_hours is None
 
 
@@ -129,7 +127,7 @@ def test_a_plan_without_a_sweep_is_one_run(tmp_path: Path) -> None:
     question, overrides = question_of_plan([set_value("paths.out", tmp_path), "seed=4"])
     (cell,) = expand_question(question, overrides)
     assert (cell.seed, cell.composed.config.seed) == (4, 4)
-    assert "1 cells" in plan_page(question, plan_cells([cell], Stated()))
+    assert "  1 cell, " in plan_page(question, plan_cells([cell], StatedSpeed()))
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "much"])
@@ -172,35 +170,3 @@ def test_marks_just_before_the_end_are_counted_and_change_no_run() -> None:
     ):
         with pytest.raises(RequestError, match=said):
             compose_config([*LLAMA, *words])
-
-
-def read_alone(groups: Sequence[str], most: int) -> int:
-    """How many levels of the groups can be read by themselves; each must be what Hydra gives."""
-    composer = CellComposer()
-    composer.compose({}, 0)
-    found = {(group, level): composer._read_alone((group, ((group, level),))) for group in groups for level in list_levels(group)[:most]}
-    for (group, level), one in found.items():
-        if one is not None:
-            try:
-                composed = compose_config([f"{group}={level}"])
-            except RequestError:
-                continue  # it does not go with the defaults
-            assert one == (getattr(composed.config, group), composed.plain[group]), (group, level)
-    return sum(one is not None for one in found.values())
-
-
-@pytest.mark.slow
-def test_every_level_read_alone_is_the_composed_one() -> None:
-    groups = ("base_model", "vocabulary", "parallel", "budget", "optim", "numerics", "strategy", "machine", "suite", "tracking")
-    assert read_alone(groups, most=100) > 50
-
-
-def test_a_level_read_alone_is_the_composed_one() -> None:
-    assert read_alone(["vocabulary", "parallel", "optim"], most=2) == 6
-    composer = CellComposer()
-    composer.compose({}, 0)
-    touched = CellComposer(["optim.lr_peak=1"])
-    touched.compose({}, 0)
-    assert touched._read_alone(("optim", (("optim", "miniature"),))) is None
-    assert touched._read_alone(("budget", (("budget", "smoke"),))) is not None
-    assert composer._read_alone(("mixture", (("mixture", "miniature"),))) is None  # it has sources of other files

@@ -254,17 +254,13 @@ def test_json_is_for_programs(out, capsys) -> None:
     assert sorted(problem) == ["remedy", "what", "where"] and problem["where"].endswith("tokens.bin")
 
 
-def test_older_manifests_are_size_only(out, capsys) -> None:
+def test_a_file_without_a_checksum_is_a_problem(out, capsys) -> None:
     manifest = only(out, "artefacts/tokens/english-*/manifest.json")
-    kept = {name: value for name, value in json.loads(manifest.read_text()).items() if name != "sha256"}
+    kept = json.loads(manifest.read_text())
+    kept["sha256"].pop("tokens.bin")
     manifest.write_text(json.dumps(kept))
-    assert verify_and_print(out, as_json=False) == 0
-    assert "size only for 3 of its files (an older version wrote no checksums)" in capsys.readouterr().out
-    weights = only(out, "artefacts/weights/*/manifest.json")
-    weights.write_text(json.dumps({name: value for name, value in json.loads(weights.read_text()).items() if name != "sha256"}))
-    assert verify(out).problems == []
-    _flip(only(out, "artefacts/weights/*/model.safetensors"))
-    assert [problem.what for problem in verify(out).problems] == ["its weights are not those its manifest names"]
+    assert verify_and_print(out, as_json=False) == 1
+    assert "where the manifest says nothing" in capsys.readouterr().out
 
 
 def test_unfinished_builds_are_notes(out, capsys) -> None:

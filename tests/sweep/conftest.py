@@ -53,7 +53,7 @@ class Grid:
 @pytest.fixture
 def make_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Grid]:
     monkeypatch.setenv("FAKE_CELLS_BROKEN", str(tmp_path / "broken"))
-    monkeypatch.setattr(launch, "build_stages", lambda config, upto: None)  # fake cells share no artefacts
+    monkeypatch.setattr(launch, "build_stages", lambda config, upto, tell: None)  # fake cells share no artefacts
 
     def make(num_cells: int, name: str = "out") -> Grid:
         cells = [Cell({}, seed, (f"seed={seed}",), composed(), f"cell-{seed}", f"seed {seed}") for seed in range(num_cells)]

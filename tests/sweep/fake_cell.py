@@ -1,4 +1,4 @@
-"""A cell of a second in place of `swallow train`: fake_cell.py seed=N paths.out=FOLDER.
+"""A cell of a second in place of a real one: fake_cell.py RUN_FOLDER.
 
 It works in steps and notes each; a cell named in the file FAKE_CELLS_BROKEN fails half-way. Light, so that many can be started.
 """
@@ -15,13 +15,14 @@ from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.checkpoint.index import CheckpointRecord, write_checkpoints
 from swallow_exp.record.status import read_status, write_status
+from swallow_exp.record.store import read_config
 
 STEPS = 4
 
 if __name__ == "__main__":
     die_with_parent()
-    given = dict(word.partition("=")[::2] for word in sys.argv[1:] if "=" in word)
-    run = RunPaths.of(Path(given["paths.out"].strip("'")), f"cell-{given['seed']}")
+    run = RunPaths(Path(sys.argv[1]))
+    assert read_config(run)["paths"]["out"] == str(run.out)  # as the sweep wrote it
     broken = Path(os.environ["FAKE_CELLS_BROKEN"])
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "launches").open("a") as handle:
@@ -39,5 +40,5 @@ if __name__ == "__main__":
             handle.write(f"step {step}\n")
     run.checkpoint_export(STEPS).mkdir(parents=True, exist_ok=True)
     write_checkpoints(run, [CheckpointRecord(STEPS, STEPS, STEPS, f"checkpoints/tokens_{STEPS}/export", "d" * 64, False, 0.0)])
-    write_json_atomic(run.folder / "record.json", {"seed": given["seed"], "steps": steps.read_text().splitlines()})
+    write_json_atomic(run.folder / "record.json", {"seed": run.run_id.removeprefix("cell-"), "steps": steps.read_text().splitlines()})
     write_status(run.status, "trained", trained_tokens=STEPS)

@@ -11,7 +11,7 @@ from swallow_exp.sweep.expand import Cell
 
 if __name__ == "__main__":
     out, num_cells, jobs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    launch.build_stages = lambda config, upto: None  # type: ignore[assignment,misc,return-value]
+    launch.build_stages = lambda config, upto, tell: None  # type: ignore[assignment,misc,return-value]
     composed = compose_config([])
     cells = [Cell({}, seed, (f"seed={seed}",), composed, f"cell-{seed}", f"seed {seed}") for seed in range(num_cells)]
     fake = (sys.executable, str(Path(__file__).with_name("fake_cell.py")))

@@ -19,7 +19,7 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.record.status import STALE_AFTER_SECONDS, read_status
-from swallow_exp.sweep.cells import CellJob, find_answer, goal_of, name_action, run_here, share_cells
+from swallow_exp.sweep.cells import next_action, request_digest, run_locally, run_shared, settled_exit_code
 from swallow_exp.sweep.launch import list_failures, sweep_exit_code
 from swallow_exp.sweep.lease import claim_lease, is_held, keep_lease, read_lease
 
@@ -36,23 +36,23 @@ def test_failures_are_listed_retried_and_done_once(make_grid: Callable[..., Any]
     assert "3 of 12 cells are not done" in listed
     assert [line.split(":")[0].strip() for line in listed.splitlines()[1:]] == ["cell-2", "cell-5", "cell-11"]
     assert grid.launches() == [1] * 12
-    assert [name_action(job) for job in grid.jobs()].count("retry") == 3
+    assert [next_action(job) for job in grid.jobs()].count("retry") == 3
     grid.broken.unlink()
     assert sweep_exit_code(grid.run_here()) == 0
     assert grid.launches() == [2 if number in (2, 5, 11) else 1 for number in range(12)]  # exactly those three
     assert sweep_exit_code(grid.run_here()) == 0
     assert sum(grid.launches()) == 15  # none
-    assert {name_action(job) for job in grid.jobs()} == {"finished"}
+    assert {next_action(job) for job in grid.jobs()} == {"finished"}
 
 
 def test_another_suite_is_asked_of_finished_cells(make_grid: Callable[..., Any]) -> None:
     grid = make_grid(1)
     grid.run_here()
     (job,) = grid.jobs()
-    other = CellJob(job.run_id, job.out, job.command, "another goal", job.before)
+    other = replace(job, request="another request")
     record = read_lease(job.lease)
-    assert find_answer(job, record) == 0
-    assert find_answer(other, record) is None
+    assert settled_exit_code(job, record) == 0
+    assert settled_exit_code(other, record) is None
 
 
 def test_a_cell_without_its_export_is_not_finished(make_grid: Callable[..., Any]) -> None:
@@ -60,7 +60,7 @@ def test_a_cell_without_its_export_is_not_finished(make_grid: Callable[..., Any]
     grid.run_here()
     (job,) = grid.jobs()
     RunPaths.of(grid.out, "cell-0").checkpoint_export(4).rmdir()
-    assert find_answer(job, read_lease(job.lease)) is None
+    assert settled_exit_code(job, read_lease(job.lease)) is None
 
 
 def test_two_sweeps_share_the_cells(make_grid: Callable[..., Any]) -> None:
@@ -116,14 +116,16 @@ def test_a_run_on_its_own_is_a_cell_to_every_sweep(make_grid: Callable[..., Any]
     first, second = grid.jobs()
 
     def work() -> int:
-        assert is_held(first.lease) and name_action(first).startswith("held by")
+        assert is_held(first.lease) and next_action(first).startswith("held by")
         with pytest.raises(RequestError, match=r"cell-0 is being carried out already \(process \d+ on "):
-            keep_lease(first.lease, first.goal, lambda: 0)  # a second one on this machine
+            keep_lease(first.lease, first.request, lambda: 0)  # a second one on this machine
+        first.run.folder.mkdir(parents=True)
+        first.run.config.write_text(first.config, encoding="utf-8")
         return subprocess.run(first.command, check=False).returncode
 
-    assert keep_lease(first.lease, first.goal, work) == 0
-    assert keep_lease(second.lease, goal_of(grid.cells[1].composed, train_only=True), lambda: 0) == 0  # not all that is asked
-    assert [name_action(job) for job in grid.jobs()] == ["finished", "resume"]
+    assert keep_lease(first.lease, first.request, work) == 0
+    assert keep_lease(second.lease, request_digest(grid.cells[1].composed, train_only=True), lambda: 0) == 0  # not all that is asked
+    assert [next_action(job) for job in grid.jobs()] == ["finished", "resume"]
     grid.run_here()
     assert grid.launches() == [1, 1]
 
@@ -147,8 +149,8 @@ def test_the_process_of_a_cell_works_under_the_lease_of_its_sweep(make_grid: Cal
     (job,) = make_grid(1).jobs()
     code = "import sys; from pathlib import Path; from swallow_exp.sweep.lease import keep_lease; "
     code += f"sys.exit(keep_lease(Path({str(job.lease)!r}), 'g', lambda: 7))"
-    assert run_here([replace(job, command=(sys.executable, "-c", code))], at_once=1) == {"cell-0": 7}
-    assert read_lease(job.lease)["goal"] == job.goal
+    assert run_locally([replace(job, command=(sys.executable, "-c", code))], at_once=1) == {"cell-0": 7}
+    assert read_lease(job.lease)["goal"] == job.request
 
 
 def test_a_run_on_its_own_waits_for_a_holder_elsewhere_only_while_that_may_be_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,25 +206,25 @@ def test_a_cell_held_elsewhere_is_awaited_and_taken_over(make_grid: Callable[...
         past = time.time() - STALE_AFTER_SECONDS - 5
         os.utime(first.lease, (past, past))
 
-    assert name_action(jobs[0]) == "held by othernode (process 1)"
+    assert next_action(jobs[0]) == "held by othernode (process 1)"
     real_sleep = time.sleep
     monkeypatch.setattr("swallow_exp.sweep.cells.time.sleep", lambda s: pass_time(s) if s >= 1 else real_sleep(s))
-    codes = share_cells(jobs, lambda free: run_here(free, at_once=2))
+    codes = run_shared(jobs, lambda free: run_locally(free, at_once=2))
     assert codes == {"cell-0": 0, "cell-1": 0} and len(looks) == 1
 
 
 def test_a_worker_that_leaves_quietly_has_failed(make_grid: Callable[..., Any]) -> None:
     grid = make_grid(1)
     (job,) = grid.jobs()
-    quiet = CellJob(job.run_id, job.out, (sys.executable, "-c", "pass"), job.goal, job.before)
-    assert run_here([quiet], at_once=1) == {"cell-0": 1}
+    quiet = replace(job, command=(sys.executable, "-c", "pass"))
+    assert run_locally([quiet], at_once=1) == {"cell-0": 1}
     assert read_lease(job.lease)["exit_code"] == 1
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(make_grid: Callable[..., Any]) -> None:
     calm, grid = make_grid(6, "calm"), make_grid(6)
-    calm.run_here(jobs=3)
+    calm.run_locally(jobs=3)
     environment = {**os.environ, "FAKE_CELLS_SECONDS": "0.4"}
     command = [sys.executable, str(DRILL), str(grid.out), "6", "2"]
     chance = random.Random(7)

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from tiny_run import make_run, tiny_config
 
+from swallow_exp.artefact import processes
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.processes import free_port
 from swallow_exp.record.status import read_status, write_status
-from swallow_exp.train import launch
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import NodeRank, first_host
 from swallow_exp.train.strategy import Processes
@@ -55,7 +55,7 @@ def test_exit_codes(tmp_path: Path, program: str, code: int) -> None:
 
 
 def test_the_others_are_killed_when_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
     run = RunPaths(tmp_path)
     write_status(run.status, "running")
     note = f"open({str(tmp_path)!r} + f'/pid_{{rank}}', 'w').write(str(os.getpid())); "
@@ -141,7 +141,7 @@ def drill(out: Path, tokenizer: Path, *, rank: int, how: str) -> tuple[RunPaths,
 
 def test_a_hang_in_one_process_ends_the_run_and_is_named(tiny_out: Path, base_tokenizer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run, seconds = drill(tiny_out, base_tokenizer, rank=1, how="hang")
-    assert 4.0 <= seconds < 4.0 + launch.GRACE_SECONDS + 6.0
+    assert 4.0 <= seconds < 4.0 + processes.GRACE_SECONDS + 6.0
     said = capfd.readouterr().err
     assert re.match(r"rank 1 of 2 failed: hangs: the others waited for it in vain, at File .*faulty_worker.py", said)
     assert "rank 0: RuntimeError" in said.split("what followed from it:")[1]
@@ -176,7 +176,8 @@ def test_two_nodes_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     program = (
         "import sys; from pathlib import Path; from swallow_exp.artefact.paths import RunPaths; from swallow_exp.train import launch; "
-        f"launch.GRACE_SECONDS = 1.0; sys.exit(launch.launch_training(RunPaths(Path({str(tmp_path)!r})), processes=4, nodes=2, "
+        "from swallow_exp.artefact import processes; processes.GRACE_SECONDS = 1.0; "
+        f"sys.exit(launch.launch_training(RunPaths(Path({str(tmp_path)!r})), processes=4, nodes=2, "
         f"worker={saying_worker(fails)!r}))"
     )
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
