@@ -200,18 +200,17 @@ def load_study(out: Path, name: str) -> Study:
         )
     runs = runs_frame(out, cells)
     measures = _measures_of(records)
-    expects = sweep.get("expects")
     return Study(
         out=out,
         name=name,
         question=str(sweep.get("question") or name),
         section=str(sweep.get("section") or ""),
-        expects=str((expects.get("text") if isinstance(expects, dict) else expects) or ""),
-        signs={str(key): sign for key, sign in expects.items() if key != "text"} if isinstance(expects, dict) else {},
+        expects=str(sweep.get("expects") or ""),
+        signs=dict(sweep.get("signs") or {}),
         declared=dict(sweep.get("measures") or {}),
         outcome=str(sweep.get("outcome") or ""),
         last_checkpoints=int(sweep.get("last_checkpoints") or 1),
-        is_null=bool(sweep.get("null")),
+        is_null=bool(sweep.get("null_study")),
         baseline=dict(sweep.get("baseline") or {}),
         axes=dict(sweep.get("axes") or {}),
         cells=cells,

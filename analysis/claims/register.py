@@ -26,9 +26,9 @@ def record_noise(comparer: Comparer) -> NoiseRegister | None:
     settings = {setting_of(identity) for identity in known}
     if len(settings) > 1:
         raise RequestError(
-            f"sweep {study.name} declares `null: true`, and its runs differ in base model, mixture or budget",
+            f"sweep {study.name} declares `null_study: true`, and its runs differ in base model, mixture or budget",
             expected="cells that differ in nothing real",
-            remedy="leave those groups out of its grids, or remove `null: true`",
+            remedy="leave those groups out of its grids, or remove `null_study: true`",
         )
     entries = [entry for measure in study.measures if (entry := _entry(comparer, measure))]
     if not entries or not known:

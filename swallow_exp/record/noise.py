@@ -4,7 +4,7 @@
 
 A register counts for runs of the same setting only: equal base model, mixture and budget, as their
 identities state them. It is a recorded result like any other: `swallow report` writes it for a
-question that declares `null: true`, and other reports and plans read it.
+question that declares `null_study: true`, and other reports and plans read it.
 
 Source  Madaan et al. 2024, arXiv 2406.10229 (variance between seeds, by benchmark)
 """

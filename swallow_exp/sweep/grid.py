@@ -107,6 +107,10 @@ def write_sweep(out: Path, question: Question, cells: Sequence[Cell], others: Se
         "question": question.question,
         "section": question.section,
         "expects": question.expects,
+        "signs": dict(question.signs),
+        "measures": dict(question.measures),
+        "last_checkpoints": question.last_checkpoints,
+        "null_study": question.null_study,
         "outcome": question.outcome,
         "baseline": dict(question.baseline),
         "axes": {factor: question.levels(factor) for factor in question.factors},
@@ -124,7 +128,10 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "run_id": cell.run_id,
         "marks": len(config.budget.marks()),
         "tasks": len(task_names(config)),
-        "choices": {group: str(cell.composed.plain[group]["name"]) for group in IDENTITY_GROUPS},
+        "choices": {
+            **{group: str(cell.composed.plain[group]["name"]) for group in IDENTITY_GROUPS},
+            **{factor: level for factor, level in cell.choices.items() if "." in factor},  # a single field that varies
+        },
         "seed": cell.seed,
         "label": cell.label,
         "overrides": list(cell.overrides),

@@ -31,6 +31,10 @@ class Question:
     overrides: Sequence[str]
     outcome: str = ""  # written after the runs
     follows: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)  # factor -> level -> what comes along with it
+    signs: Mapping[str, Any] = field(default_factory=dict)  # expected directions: task -> up | down | none, or level -> such a mapping
+    measures: Mapping[str, str] = field(default_factory=dict)  # task -> the metric that counts, declared before the runs
+    last_checkpoints: int = 1  # a run's score is the mean of so many of its last checkpoints
+    null_study: bool = False  # its cells differ in nothing real: what they show is noise between runs
     part: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # factor or seed -> levels asked for this time
 
     @property
@@ -81,10 +85,14 @@ def read_question(name: str, config_dirs: Sequence[Path] = ()) -> Question:
         name=name,
         question=str(raw.get("question", name)),
         section=str(raw.get("section", "")),
-        expects=str(raw.get("expects", "")),
+        expects=str((expects.pop("text", "") if isinstance(expects := _copied(raw.get("expects")), dict) else expects) or ""),
+        signs=expects if isinstance(expects, dict) else {},
+        measures=raw.get("measures") or {},
+        last_checkpoints=raw.get("last_checkpoints") or 1,
+        null_study=bool(raw.get("null_study")),
         fixed=raw.get("fixed") or {},
-        baseline=raw.get("baseline") or {},
-        grids=[{factor: _listed(levels) for factor, levels in grid.items()} for grid in raw["grids"]],
+        baseline={factor: str(level) for factor, level in (raw.get("baseline") or {}).items()},
+        grids=[{factor: [str(level) for level in _listed(levels)] for factor, levels in grid.items()} for grid in raw["grids"]],
         exclude=raw.get("exclude") or [],
         seeds=raw.get("seeds") or [0],
         overrides=raw.get("overrides") or [],
@@ -93,20 +101,44 @@ def read_question(name: str, config_dirs: Sequence[Path] = ()) -> Question:
     )
 
 
+def _copied(value: Any) -> Any:
+    return dict(value) if isinstance(value, dict) else value
+
+
 def _listed(value: Any) -> list[Any]:
     """One level is a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 def _names(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) and isinstance(level, str) for key, level in value.items())
+    """{group: level}, or {group.field: value}."""
+    return isinstance(value, dict) and all(isinstance(key, str) and _is_level(key, level) for key, level in value.items())
+
+
+def _is_level(key: str, level: Any) -> bool:
+    """A level is text. The value of a single field may be a number, too."""
+    return isinstance(level, str) or (_is_field(key) and type(level) in (int, float))
+
+
+def _is_field(factor: str) -> bool:
+    return "." in factor
+
+
+def _expects(value: Any) -> bool:
+    """Text; or {text: ..., task: up | down | none, ...}, where the level of a contrast may have such a mapping of its own."""
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    flat = [item for item in value.items() if not isinstance(item[1], dict)]
+    flat += [item for below in value.values() if isinstance(below, dict) for item in below.items()]
+    return all(isinstance(key, str) and isinstance(sign, str) and (key == "text" or sign in SIGNS) for key, sign in flat)
 
 
 def _rules(value: Any) -> bool:
     """A list of {group: level or [levels]}, none of them empty."""
     if not isinstance(value, list) or not all(isinstance(rule, dict) and rule for rule in value):
         return False
-    return all(isinstance(key, str) and _texts(_listed(levels)) and _listed(levels) for rule in value for key, levels in rule.items())
+    pairs = [(key, _listed(levels)) for rule in value for key, levels in rule.items()]
+    return all(isinstance(key, str) and levels and all(_is_level(key, level) for level in levels) for key, levels in pairs)
 
 
 def _follows(value: Any) -> bool:
@@ -120,11 +152,15 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+SIGNS = ("up", "down", "none")
 # key -> (what its value must be, in words, how that is seen); a key that is left out or null is as if it were not there
 SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "question": ("text", lambda value: isinstance(value, str)),
     "section": ("text", lambda value: isinstance(value, str)),
-    "expects": ("text", lambda value: isinstance(value, str)),
+    "expects": ("text, or {text: ..., task: up, down or none}", _expects),
+    "measures": ("{task: metric}", lambda value: isinstance(value, dict) and _texts([*value, *value.values()])),
+    "last_checkpoints": ("a whole number from 1 on", lambda value: type(value) is int and value >= 1),
+    "null_study": ("true or false", lambda value: isinstance(value, bool)),
     "fixed": ("{group: level}", _names),
     "baseline": ("{group: level}", _names),
     "grids": ("a list of {group: [levels]}", _rules),
@@ -160,6 +196,8 @@ def _check_levels(path: Path, raw: Mapping[str, Any], config_dirs: Sequence[Path
     parts += [{factor: list(by_level)} for factor, by_level in follows.items()]
     parts += [along for by_level in follows.values() for along in by_level.values()]
     for factor, levels in ((factor, _listed(part[factor])) for part in parts for factor in part):
+        if _is_field(factor) and factor.partition(".")[0] in groups:
+            continue  # composing a cell says whether there is such a field, and whether the value fits
         if factor not in groups:
             raise RequestError(
                 f"{path}: unknown factor {factor}", expected=f"one of the groups {', '.join(groups)}", remedy="correct the name"
