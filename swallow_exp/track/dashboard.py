@@ -30,7 +30,7 @@ RUN_HEALTH = (
     "train/grad_norm", "train/skipped_updates", "train/tokens_per_second", "train/mfu", "train/data_wait_share", "train/peak_memory_bytes",
 )  # fmt: skip
 HALF = 0.5  # assumed: from this share of one answer on, a reader wants to see it; a worry it is from record/health.LIMITS on
-VERDICT_ORDER = ("improved", "degraded", "equivalent", "inconclusive", "not compared")
+VERDICT_ORDER = ("improved", "degraded", "helps more", "helps less", "equivalent", "inconclusive", "one run", "not compared")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class ClaimRow:
     difference_interval: tuple[float, float] | None = None
     relative_change: float | None = None
     relative_interval: tuple[float, float] | None = None
+    items_interval: tuple[float, float] | None = None  # over items alone: all there is of a single run per side
+    items_relative_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def read_claims(out: Path, name: str) -> tuple[ClaimRow, ...]:
 
 
 def _claim(entry: Mapping[str, Any]) -> ClaimRow:
-    ends = {key: tuple(value) if (value := entry.get(key)) else None for key in ("difference_interval", "relative_interval")}
+    keys = ("difference_interval", "relative_interval", "items_interval", "items_relative_interval")
+    ends = {key: tuple(value) if (value := entry.get(key)) else None for key in keys}
     plain = {key: entry.get(key) for key in ("score", "baseline_score", "difference", "relative_change")}
     return ClaimRow(str(entry["contrast"]), str(entry["measure"]), str(entry["verdict"]), str(entry.get("unit", "")), **plain, **ends)  # type: ignore[arg-type]
 
@@ -221,8 +224,10 @@ def changes_markdown(claims: Sequence[ClaimRow]) -> str:
                     claim.verdict,
                     _number(claim.baseline_score),
                     _number(claim.score),
-                    _with_interval(claim.difference, claim.difference_interval, f" {claim.unit}" if claim.unit else ""),
-                    _with_interval(claim.relative_change, claim.relative_interval, "%"),
+                    _with_interval(
+                        claim.difference, claim.difference_interval, claim.items_interval, f" {claim.unit}" if claim.unit else ""
+                    ),
+                    _with_interval(claim.relative_change, claim.relative_interval, claim.items_relative_interval, "%"),
                 ]
             )
         )
@@ -238,7 +243,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _with_interval(value: float | None, interval: tuple[float, float] | None, unit: str) -> str:
-    if value is None or interval is None:
+def _with_interval(value: float | None, interval: tuple[float, float] | None, over_items: tuple[float, float] | None, unit: str) -> str:
+    """A change with its interval over runs and items; over items alone, and said so, where there is one run per side."""
+    ends = interval or over_items
+    if value is None or ends is None:
         return "-"
-    return f"{value:+.3g}{unit} [{interval[0]:+.3g}, {interval[1]:+.3g}]"
+    words = "" if interval else " over items alone"
+    return f"{value:+.3g}{unit} [{ends[0]:+.3g}, {ends[1]:+.3g}]{words}"
