@@ -115,7 +115,8 @@ def tally(claims: Sequence[Claim]) -> str:
     if not compared:
         return "Nothing could be compared yet."
     order = dict.fromkeys((IMPROVED, DEGRADED, EQUIVALENT, INCONCLUSIVE, ONE_RUN, *compared))
-    told = ", ".join(f"{count} {verdict}" for verdict in order if (count := compared.count(verdict)))
+    words = {ONE_RUN: "with one run per side and no verdict"}
+    told = ", ".join(f"{count} {words.get(verdict, verdict)}" for verdict in order if (count := compared.count(verdict)))
     absent = len(claims) - len(compared)
     return f"Of {len(compared)} task{'s' * (len(compared) > 1)}: {told}" + (f"; {absent} not compared." if absent else ".")
 

@@ -3,7 +3,7 @@
 Makes (once, in FOLDER) the records of 24 cells (3 sizes x 2 vocabularies x 4 uses of a parallel corpus) x 6 checkpoints x 19 tasks with
 45,000 items a checkpoint (the sizes of the real test sets, TriviaQA and SQuAD2 halved), with made-up answers and training curves of
 2,400 rows. Then measures, each in a process of its own: the scores without claims, the claims, the claims as one would write them first
-(indices gathered for each contrast, with numpy; scipy.stats.bootstrap), and the whole report. Seconds, CPU seconds, largest memory.
+(a bootstrap with indices gathered for each contrast, with numpy; scipy.stats.bootstrap), and the whole report. Seconds, CPU seconds, largest memory.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ print(study_summary(load_study({out!r}, 'grid')).count(chr(10)), 'lines')""",
     "claims": """
 from analysis.claims.compare import compare_contrasts
 from analysis.load import load_study
-claims = compare_contrasts(load_study({out!r}, 'grid'), num_resamples={resamples})
-print(len(claims), 'claims', sum(c.p is not None for c in claims), 'compared')""",
+claims = compare_contrasts(load_study({out!r}, 'grid'))
+print(len(claims), 'claims', sum(c.difference is not None for c in claims), 'compared')""",
     "claims, gathered by contrast": """
 import numpy as np
 from analysis.load import Measure, load_study
@@ -203,7 +203,7 @@ print(done, 'claims')""",
     "the whole report": """
 from analysis.report import build_report
 from swallow_exp.artefact.processes import usable_cores
-print(build_report({out!r}, 'grid', num_resamples={resamples}, processes=usable_cores()).stat().st_size >> 10, 'KiB of page')""",
+print(build_report({out!r}, 'grid', processes=usable_cores()).stat().st_size >> 10, 'KiB of page')""",
 }
 PEAK = "\nimport resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, file=sys.stderr)"
 

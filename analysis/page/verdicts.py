@@ -49,16 +49,25 @@ def base_language(training: Sequence[Claim]) -> str:
             texts.setdefault(claim.measure, []).append(claim)
     if not texts:
         return ""
+    cells = list(dict.fromkeys(claim.cell for of in texts.values() for claim in of))
+    head = "".join(f"<th scope=col>{escape(cell)}</th>" for cell in cells)
     rows = []
     for measure, of in texts.items():
-        cells = "".join(
-            f'<li class="{claim.verdict.replace(" ", "-")}">{SIGNS.get(claim.verdict, ABSENT)} {escape(claim.cell)} '
-            f"<b>{plain(claim.baseline_score or 0.0, 3)} → {plain(claim.score or 0.0, 3)}</b></li>"
-            for claim in of
-        )
-        rows.append(f'<div><dt>{escape(measure.removeprefix(HELD_OUT))}</dt><dd><ul class="badges">{cells}</ul></dd></div>')
-    head = "<h3>Held-out text before and after training</h3><p>Bits per byte, lower is better; ▲ better, ▼ worse than its own token 0.</p>"
-    return f'<article class="card heldout">{head}<dl>{"".join(rows)}</dl></article>\n'
+        by_cell = {claim.cell: claim for claim in of}
+        fields = "".join(f"<td>{_before_and_after(by_cell[cell])}</td>" if cell in by_cell else f"<td>{ABSENT}</td>" for cell in cells)
+        rows.append(f"<tr><th scope=row>{escape(measure.removeprefix(HELD_OUT))}</th>{fields}</tr>")
+    return (
+        '<article class="card heldout"><h3>Held-out text before and after training</h3>'
+        "<p>Bits per byte, lower is better; ▲ better, ▼ worse than its own token 0, □ one run, ○ undecided.</p>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Held-out text before and after training"><table>'
+        f"<thead><tr><th scope=col>text</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></article>\n"
+    )
+
+
+def _before_and_after(claim: Claim) -> str:
+    assert claim.baseline_score is not None and claim.score is not None
+    sign = f'<span class="{claim.verdict.replace(" ", "-")}"><span class="sign">{SIGNS.get(claim.verdict, ABSENT)}</span></span>'
+    return f"{plain(claim.baseline_score, 3)} → <b>{plain(claim.score, 3)}</b> {sign}"
 
 
 def interaction_findings(claims: Sequence[Claim]) -> str:

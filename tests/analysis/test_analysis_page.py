@@ -91,7 +91,7 @@ def test_the_box_of_single_runs_follows_the_results_and_not_the_plan(tmp_path: P
     study = load_study(tmp_path, "parallel")
     text = findings(study, compare_contrasts(study))
     assert "One run per side: no verdict for every comparison." in text and "swallow train -m +sweep=null" in text
-    assert "improved" not in text and "1 one run" in text
+    assert "improved" not in text and "1 with one run per side and no verdict" in text
     for level in ("none", "mixed"):
         write_run(tmp_path, f"{level}-s1", level, seed=1, tasks=("mini_choice",), marks=(0.0, 1.0), effects={"mini_choice": 2.0})
     study = load_study(tmp_path, "parallel")
