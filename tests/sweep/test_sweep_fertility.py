@@ -11,8 +11,7 @@ import yaml
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.cli import verbs
-from swallow_exp.cli.arguments import Arguments
+from swallow_exp.cli import run_verb
 from swallow_exp.config.compose import compose_config
 from swallow_exp.record.identity import identity_of
 from swallow_exp.record.token_counts import read_fertility
@@ -95,7 +94,7 @@ def test_evaluation_goes_on_without_the_base_tokenizer(
 def test_the_vocabulary_verb_prints_the_intervals(made: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     root, words = made
     assert base_tokenizer(compose_config(words, [LEVELS]).config) == root / "tokenizer.model"
-    assert verbs.stage("vocabulary")(Arguments(overrides=words, config_dirs=[LEVELS])) == 0
+    assert run_verb(["vocabulary", *words, "--config-dir", str(LEVELS)]) == 0
     lines = capsys.readouterr().out.splitlines()
     (start,) = [number for number, line in enumerate(lines) if "95% intervals over held-out documents" in line]
     assert lines[start + 1].split()[0] == "miniature_japanese" and "% [" in lines[start + 1]
