@@ -2,7 +2,8 @@
 
 table    every verb, with its help
 parser   the words of a command line -> what stands behind the verb
-verbs    what each does
+verbs    what each does: compose, build, run, look after
+results  what each does: read results and share them
 
 Exit codes: 0 done; 75 preempted, saved, run me again; 1 something failed; 2 the request is wrong (one line says what).
 """

@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.paths import user_path
+from swallow_exp.artefact.paths import DEFAULT_OUT, user_path
 
 
 @dataclass(frozen=True)
@@ -228,3 +230,9 @@ def names(arguments: Namespace, verb: str, least: int, most: int, what: str) -> 
         raise RequestError(f"swallow {verb} with {number}", expected=what, remedy=f"see `swallow {verb} --help`")
     given: list[str] = arguments.names
     return given
+
+
+def out_root(arguments: Namespace) -> Path:
+    """Output root of the verbs that take no overrides."""
+    given: Path | None = arguments.out
+    return given or user_path(os.environ.get("SWALLOW_OUT") or DEFAULT_OUT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swallow_exp.cli import verbs
+from swallow_exp.cli import results, verbs
 from swallow_exp.cli.parser import Verb
 
 CHOICES = "[GROUP=LEVEL ...] [GROUP.FIELD=VALUE ...]"
@@ -128,21 +128,21 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
     },
     "read and share": {
         "report": Verb(
-            verbs.report,
+            results.report,
             "write tables, figures, claims and one page",
             ("NAME", "--source paper"),
             ("--source", "--beside-paper", "--summary", "--out"),
             ("report miniature", "report --source paper"),
         ),
         "publish": Verb(
-            verbs.publish,
+            results.publish,
             "send the rows of a run, or of a sweep, to W&B or trackio; safe to repeat",
             ("RUN", "NAME"),
             ("--sink", "--mode", "--project", "--rows-only", "--out"),
             ("publish miniature", "publish question --mode online --project my_project"),
         ),
         "dashboard": Verb(
-            verbs.dashboard,
+            results.dashboard,
             "open curves in the browser without an account, or push a W&B workspace and report",
             ("open RUN", "open NAME", "push NAME"),
             ("--port", "--no-open", "--project", "--entity", "--out"),
@@ -150,7 +150,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
             "open takes --port and --no-open; push takes --project and --entity.",
         ),
         "export": Verb(
-            verbs.export,
+            results.export,
             "copy a checkpoint as a Hugging Face folder",
             ("RUN",),
             ("--tokens", "--to", "--dtype", "--out"),

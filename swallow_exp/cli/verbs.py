@@ -1,21 +1,12 @@
-"""What each verb does. Imports stay inside: `swallow --help` costs nothing."""
+"""Verbs that compose, build, run and look after. Imports stay inside: `swallow --help` costs nothing."""
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
-from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, RequestError
-from swallow_exp.artefact.paths import DEFAULT_OUT, user_path
-from swallow_exp.cli.parser import names, no_names
-
-
-def _out(arguments: Namespace) -> Path:
-    """Output root of the verbs that take no overrides."""
-    given: Path | None = arguments.out
-    return given or user_path(os.environ.get("SWALLOW_OUT") or DEFAULT_OUT)
+from swallow_exp.artefact.errors import EXIT_DONE, RequestError
+from swallow_exp.cli.parser import names, no_names, out_root
 
 
 def demo(arguments: Namespace) -> int:
@@ -29,12 +20,21 @@ def demo(arguments: Namespace) -> int:
 
 
 def show(arguments: Namespace) -> int:
-    """What a run is."""
+    """What a run is, or with GROUP=? what a group offers."""
     from swallow_exp.config import compose_config
-    from swallow_exp.inspect.show import show_run
+    from swallow_exp.config.levels import levels_page
 
     no_names(arguments, "show")
-    print(show_run(compose_config(arguments.overrides, arguments.config_dir)))
+    asked = [word.removesuffix("=?") for word in arguments.overrides if word.endswith("=?")]
+    if asked:
+        print("\n\n".join(levels_page(group, arguments.config_dir) for group in asked))
+        return EXIT_DONE
+    from swallow_exp.inspect.show import show_run
+
+    composed = compose_config(arguments.overrides, arguments.config_dir)
+    print(show_run(composed))
+    for remark in composed.remarks:
+        print(f"warning  {remark}")
     return EXIT_DONE
 
 
@@ -67,6 +67,7 @@ def stage(name: str) -> Callable[[Namespace], int]:
 
 def train(arguments: Namespace) -> int:
     """One run, or with -m a grid."""
+    from swallow_exp.artefact.progress import say
     from swallow_exp.config import compose_config
 
     no_names(arguments, "train")
@@ -79,7 +80,10 @@ def train(arguments: Namespace) -> int:
         if any(given.values()):
             flag = next(flag for flag, value in given.items() if value)
             raise RequestError(f"{flag} without -m", expected="a grid", remedy="add -m")
-        return carry_out(compose_config(arguments.overrides, arguments.config_dir), train_only=arguments.train_only)
+        composed = compose_config(arguments.overrides, arguments.config_dir)
+        for remark in composed.remarks:
+            say(f"warning: {remark}")
+        return carry_out(composed, train_only=arguments.train_only)
     if arguments.train_only:
         raise RequestError("--train-only with -m", expected="one run", remedy="add suite=none for a grid that is not evaluated")
     return _train_grid(arguments)
@@ -96,7 +100,8 @@ def _train_grid(arguments: Namespace) -> int:
     launcher, hydra_words, run_words = choose_launcher(arguments.launcher, arguments.overrides)
     sweep = expand_sweep(run_words, arguments.config_dir)
     question, cells = sweep.question, sweep.cells
-    for remark in sweep.remarks:
+    warnings = dict.fromkeys(f"warning: {remark}" for cell in cells for remark in cell.composed.remarks)
+    for remark in (*sweep.remarks, *warnings):
         say(remark)
     check_one_factor(question, cells)
     out = output_root(cells[0].composed.config)
@@ -165,7 +170,7 @@ def status(arguments: Namespace) -> int:
     from swallow_exp.inspect.status import status_rows, status_table
 
     named = names(arguments, "status", 0, 1, "at most one sweep's name")
-    rows = status_rows(_out(arguments), named[0] if named else None)
+    rows = status_rows(out_root(arguments), named[0] if named else None)
     print(status_table(rows, as_json=arguments.json))
     return EXIT_DONE
 
@@ -179,119 +184,7 @@ def evaluate(arguments: Namespace) -> int:
     overrides, arguments.overrides = [*arguments.overrides, *fraction], []
     (given,) = names(arguments, "evaluate", 1, 1, "one run_id, Hugging Face folder or hub name")
     follow, processes = arguments.follow, arguments.processes or 1
-    return evaluate_named(_out(arguments), given, overrides, arguments.config_dir, follow=follow, processes=processes)
-
-
-def publish(arguments: Namespace) -> int:
-    """Send the outbox of a run, or of every run of a sweep."""
-    from swallow_exp.record.store import find_run, read_sweep
-    from swallow_exp.sweep.follow import publish_runs
-
-    name, out = names(arguments, "publish", 1, 1, "one run_id or sweep name")[0], _out(arguments)
-    sweep = read_sweep(out, name)
-    if sweep:
-        run_ids = [cell["run_id"] for cell in sweep["cells"]]
-    else:
-        run = find_run(out, name)
-        run_ids, out = [run.run_id], run.out
-    return publish_runs(
-        out,
-        run_ids,
-        mode=arguments.mode,
-        sink=arguments.sink or "wandb",
-        project=arguments.project,
-        group=name if sweep else None,
-        rows_only=arguments.rows_only,
-    )
-
-
-def dashboard(arguments: Namespace) -> int:
-    """Curves in a browser: from this machine, or as a W&B workspace and report."""
-    action, name = names(arguments, "dashboard", 2, 2, "open NAME or push NAME")
-    if action not in ("open", "push"):
-        raise RequestError(f"swallow dashboard {action}", expected="open or push", remedy="see `swallow --help`")
-    push_only = {"--project": arguments.project, "--entity": arguments.entity}
-    open_only = {"--port": arguments.port, "--no-open": arguments.no_open}
-    foreign = next((flag for flag, given in (push_only if action == "open" else open_only).items() if given), None)
-    if foreign:
-        raise RequestError(f"swallow dashboard {action} with {foreign}", expected="a flag of this action", remedy="leave it out")
-    if action == "push":
-        from swallow_exp.track.push import push_dashboard
-
-        pushed = push_dashboard(_out(arguments), name, project=arguments.project, entity=arguments.entity)
-        print(f"workspace  {pushed.workspace_url}\nreport     {pushed.report_url}")
-        return EXIT_DONE
-    from swallow_exp.track.local import open_dashboard
-
-    open_dashboard(_out(arguments), name, port=arguments.port, browse=not arguments.no_open)
-    return EXIT_DONE
-
-
-def report(arguments: Namespace) -> int:
-    """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
-    from analysis.paper.beside import beside_paper, write_beside_paper
-    from analysis.problems import reported_problems
-    from analysis.report import build_report
-    from swallow_exp.artefact.paths import ReportPaths
-    from swallow_exp.artefact.processes import usable_cores
-    from swallow_exp.artefact.progress import say
-
-    source, beside = arguments.source or "ours", arguments.beside_paper
-    if arguments.summary and (beside or source == "paper"):
-        other = "--beside-paper" if beside else "--source paper"
-        raise RequestError(f"--summary with {other}", expected="one of the two", remedy="swallow report NAME --summary")
-    if source not in ("ours", "paper"):
-        raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
-    if source == "paper":
-        return _report_paper(arguments, beside=beside)
-    name = names(arguments, "report", 1, 1, "one sweep's name")[0]
-    if arguments.summary:
-        return _report_summary(arguments, name)
-    compared = beside_paper(_out(arguments), name) if beside else None  # first: a request that cannot be met writes nothing
-    page = build_report(_out(arguments), name, processes=usable_cores())
-    if compared is not None:
-        print(write_beside_paper(_out(arguments), name, compared))
-    problems = reported_problems(ReportPaths.of(_out(arguments), name))
-    for problem in problems:
-        say(f"problem: {problem}")
-    print(page.resolve().as_uri())
-    return EXIT_FAILED if problems else EXIT_DONE
-
-
-def _report_summary(arguments: Namespace, name: str) -> int:
-    """Scores without claims, figures and page."""
-    from analysis.load import load_study
-    from analysis.summary import study_summary
-
-    study = load_study(_out(arguments), name)
-    print(study_summary(study), end="")
-    return EXIT_FAILED if study.problems else EXIT_DONE
-
-
-def _report_paper(arguments: Namespace, *, beside: bool) -> int:
-    """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
-    from analysis.paper.report import build_paper_report
-    from analysis.paper.statement import statement_line, statements_summary
-    from analysis.paper.statements import paper_statements
-
-    names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
-    if beside:
-        raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
-    page, statements = build_paper_report(_out(arguments)), paper_statements()
-    for line in (*map(statement_line, statements), statements_summary(statements)):
-        print(line)
-    print(page.resolve().as_uri())
-    return EXIT_DONE
-
-
-def export(arguments: Namespace) -> int:
-    """A checkpoint as a Hugging Face folder."""
-    from swallow_exp.checkpoint.handover import copy_export
-    from swallow_exp.record.store import find_run
-
-    run = find_run(_out(arguments), names(arguments, "export", 1, 1, "one run_id")[0])
-    print(copy_export(_out(arguments), run, to=arguments.to, mark_tokens=arguments.tokens, dtype=arguments.dtype))
-    return EXIT_DONE
+    return evaluate_named(out_root(arguments), given, overrides, arguments.config_dir, follow=follow, processes=processes)
 
 
 def gc(arguments: Namespace) -> int:
@@ -301,7 +194,7 @@ def gc(arguments: Namespace) -> int:
     names(arguments, "gc", 0, 0, "no names")
     if arguments.yes and arguments.dry_run:
         raise RequestError("--yes with --dry-run", expected="one of the two", remedy="--dry-run is what happens without --yes")
-    found, removed = find_garbage(_out(arguments)), arguments.yes
+    found, removed = find_garbage(out_root(arguments)), arguments.yes
     if removed:
         found = remove_garbage(found)
     print(garbage_table(found, removed=removed, as_json=arguments.json))
@@ -313,7 +206,7 @@ def why(arguments: Namespace) -> int:
     from swallow_exp.record.store import find_run
     from swallow_exp.sweep.why import explain_difference
 
-    first, second = (find_run(_out(arguments), name) for name in names(arguments, "why", 2, 2, "two run_ids"))
+    first, second = (find_run(out_root(arguments), name) for name in names(arguments, "why", 2, 2, "two run_ids"))
     print(explain_difference(first, second))
     return EXIT_DONE
 
@@ -330,7 +223,7 @@ def convert_tokens(arguments: Namespace) -> int:
         "--name": arguments.name,
     }
     flags = {flag: str(value) for flag, value in given.items() if value is not None}
-    print(convert(direction, name, flags, out=_out(arguments), shuffle_seed=arguments.shuffle_seed))
+    print(convert(direction, name, flags, out=out_root(arguments), shuffle_seed=arguments.shuffle_seed))
     return EXIT_DONE
 
 
@@ -339,4 +232,4 @@ def verify(arguments: Namespace) -> int:
     from swallow_exp.inspect.verify import verify_and_print
 
     names(arguments, "verify", 0, 0, "no names: it checks the whole output root")
-    return verify_and_print(_out(arguments), as_json=arguments.json)
+    return verify_and_print(out_root(arguments), as_json=arguments.json)

@@ -13,7 +13,7 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.explain import explain
-from swallow_exp.config.numbers import check_suite
+from swallow_exp.config.fields import check_suite
 from swallow_exp.config.overrides import parse_overrides, read_overrides
 from swallow_exp.config.schema import SuiteConfig
 

@@ -25,7 +25,7 @@ from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import SavedState, newest_state
-from swallow_exp.config import Config, recomputation_level
+from swallow_exp.config import Config
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.mixture.changes import digests_of, find_digests, inputs_digest, name_changes
 from swallow_exp.mixture.stream import open_stream
@@ -148,7 +148,7 @@ def _flops(config: Config, start: Artefact) -> tuple[float, float]:
     """FLOPs of a position: the model's, and those of recomputing activations."""
     plain = read_json(start.folder / CONFIG_NAME)
     shape, length = shape_of(plain, config.base_model), config.optim.sequence_length
-    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=recomputation_level(config.strategy))
+    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=config.strategy.activation_checkpointing)
     return flops_per_token(shape, vocabulary_size=int(plain["vocab_size"]), sequence_length=length), recomputed
 
 
