@@ -80,6 +80,7 @@ def _path(flag: str, text: str) -> Any:
 
 FLAGS: Mapping[str, Flag] = {
     "--config-dir": Flag("a folder with your own levels and questions; may be given several times", "DIR", _path, repeated=True),
+    "--data": Flag("where your text lies (default: FOLDER/text)", "DIR", _path),
     "--out": Flag("output root (default: SWALLOW_OUT, or ./outputs)", "DIR", _path),
     "--json": Flag("print JSON, for programs"),
     "-m": Flag("a grid: +sweep=NAME, or several values of a key (seed=0,1)"),

@@ -34,6 +34,14 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
             ("--jobs", "--out", "--config-dir"),
             ("demo", "demo --jobs 2 --out demo_outputs"),
         ),
+        "init": Verb(
+            verbs.init,
+            "write levels and a question for your own text and model into a new folder",
+            ("FOLDER",),
+            ("--data",),
+            ("init my", "init my --data /data/text"),
+            "It asks nothing. The files are the README's, with comments that say what to change.",
+        ),
     },
     "look": {
         "show": Verb(

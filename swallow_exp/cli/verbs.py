@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from swallow_exp.artefact.errors import EXIT_DONE, RequestError
+from swallow_exp.artefact.paths import user_path
 from swallow_exp.cli.parser import names, no_names, out_root
 
 
@@ -17,6 +18,28 @@ def demo(arguments: Namespace) -> int:
     no_names(arguments, "demo")
     overrides = [*arguments.overrides, *([set_value("paths.out", arguments.out)] if arguments.out else [])]
     return run_demo(overrides, jobs=arguments.jobs, config_dirs=arguments.config_dir)
+
+
+def init(arguments: Namespace) -> int:
+    """Levels and a question for the user's own text."""
+    import shlex
+
+    from swallow_exp.config import compose_config
+    from swallow_exp.config.overrides import set_value
+    from swallow_exp.config.starter import CHOICES, QUESTION, write_starter
+    from swallow_exp.inspect.show import show_run
+
+    folder = user_path(names(arguments, "init", 1, 1, "one folder")[0])
+    text, here = write_starter(folder, arguments.data), shlex.quote(str(folder))
+    print(show_run(compose_config([*CHOICES, set_value("paths.data", text)], [folder])))
+    train = f"swallow train -m +sweep={QUESTION} --config-dir {here}"
+    print(f"\nYour levels are in {folder}; their comments say what to change. Next:")
+    print(f"  put your text under {text}; {here}/source/*.yaml name the files")
+    print(f"  put your model's SentencePiece tokenizer at {text}/tokenizer.model")
+    print(f"  swallow plan {QUESTION} --config-dir {here}")
+    print(f"  {train} budget=smoke mixture.sources.my_pairs.max_documents=100    a rehearsal: forty steps per run")
+    print(f"  {train}\n  swallow report {QUESTION}")
+    return EXIT_DONE
 
 
 def show(arguments: Namespace) -> int:
