@@ -13,7 +13,7 @@ from swallow_exp.artefact.errors import one_of, require
 from swallow_exp.config.fields import KINDS, NORMALIZATIONS, VOCABULARY_INITS, check_fields
 from swallow_exp.config.groups import check_groups
 from swallow_exp.config.layout import check_layout
-from swallow_exp.config.schema import Config, MixtureConfig, OptimConfig
+from swallow_exp.config.schema import Config, MixtureConfig, OptimConfig, SourceConfig
 
 MAX_NAME_LETTERS = 40  # five of them make a run_id, which is a folder's name (255 bytes at most)
 MAX_SEED = 2**32 - 1
@@ -90,16 +90,25 @@ def _check_mixture(mixture: MixtureConfig) -> None:
     else:
         check_groups(mixture)
     for key, source in mixture.sources.items():
-        one_of(f"mixture.sources.{key}.kind", source.kind, KINDS)
-        one_of(f"mixture.sources.{key}.normalization", source.normalization, NORMALIZATIONS)
         require(
             bool(source.files) or source.dataset is not None,
             f"source {key} has no files",
             expected="at least one file or glob, or a dataset of the hub",
             remedy=f"set files: or dataset: in source/{key}.yaml",
         )
-        share = source.heldout_fraction
-        require(0 <= share < 1, f"source {key}: heldout_fraction={share}", expected="a share in [0, 1)", remedy="correct it")
+        check_source(source)
+
+
+def check_source(source: SourceConfig) -> None:
+    """Checks of one source, which may be read without a mixture. Raises RequestError."""
+    name, share, most = f"source {source.name}", source.heldout_fraction, source.max_documents
+    one_of(f"{name}: kind", source.kind, KINDS)
+    one_of(f"{name}: normalization", source.normalization, NORMALIZATIONS)
+    pairs = source.kind == "pairs" and source.language != "en-ja"
+    require(not pairs, f"{name}: pairs with language={source.language}", expected="en-ja", remedy="correct the source file")
+    require(0 <= share < 1, f"{name}: heldout_fraction={share}", expected="a share in [0, 1)", remedy="correct it")
+    ok = most is None or most >= 1
+    require(ok, f"{name}: max_documents={most}", expected="1 or more, or null for all", remedy="correct it")
 
 
 def _check_weights(mixture: MixtureConfig, name: str) -> None:

@@ -74,7 +74,6 @@ RULES = (
             "machine.micro_batch_sequences",
             "machine.processes",
             "tracking.log_every_steps",
-            "tracking.log_line_seconds",
             "vocabulary.multiple_of",
             "suite.batch_size",
         ),

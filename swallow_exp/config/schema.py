@@ -258,7 +258,6 @@ class TrackingConfig:
     items_table: bool = True  # with the rows: up to 200 items of each task, those that changed sides first
     publish_every_seconds: float | None = None  # while the run trains; null = when it has ended
     log_every_steps: int = 10
-    log_line_seconds: float = 30.0  # a line on stderr this often where there is no terminal for a bar
 
 
 @dataclass
