@@ -1,9 +1,10 @@
 """One verb per stage; the only package that reads the command line.
 
-table    every verb, with its help
-parser   the words of a command line -> what stands behind the verb
-verbs    what each does: compose, build, run, look after
-results  what each does: read results and share them
+table        every verb, with its help
+parser       the words of a command line -> what stands behind the verb
+verbs        what each does: compose, build, run, look after
+results      what each does: read results and share them
+completion   what the tab key offers
 
 Exit codes: 0 done; 75 preempted, saved, run me again; 1 something failed; 2 the request is wrong (one line says what).
 """
@@ -37,6 +38,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `swallow` and `python -m swallow_exp`: run a verb, exit with its code."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may stand next
+        from swallow_exp.cli.completion import complete
+
+        complete(VERBS)
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help"]
