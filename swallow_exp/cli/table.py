@@ -47,7 +47,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "show": Verb(
             verbs.show,
             "describe one run: choices, token plan, steps, FLOPs, run_id, what exists",
-            (CHOICES, "GROUP=?"),
+            (CHOICES, "GROUP=? | GROUP"),
             ("--config-dir",),
             ("show vocabulary=ja_16k parallel=ntp_mixed", "show vocabulary=? --config-dir my"),
             OVERRIDES,

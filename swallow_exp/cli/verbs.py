@@ -45,13 +45,14 @@ def init(arguments: Namespace) -> int:
 def show(arguments: Namespace) -> int:
     """What a run is, or with GROUP=? what a group offers."""
     from swallow_exp.config import compose_config
-    from swallow_exp.config.levels import levels_page
+    from swallow_exp.config.levels import levels_page, list_groups
 
-    no_names(arguments, "show")
     asked = [word.removesuffix("=?") for word in arguments.overrides if word.endswith("=?")]
+    asked += [word for word in arguments.names if word in list_groups()]  # some shells would look for files that fit GROUP=?
     if asked:
         print("\n\n".join(levels_page(group, arguments.config_dir) for group in asked))
         return EXIT_DONE
+    no_names(arguments, "show")
     from swallow_exp.inspect.show import show_run
 
     composed = compose_config(arguments.overrides, arguments.config_dir)

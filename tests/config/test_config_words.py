@@ -123,6 +123,7 @@ def test_levels_are_listed_with_what_they_say_and_your_own_are_marked(tmp_path: 
     lines = {line.split()[0]: line for line in printed.out.splitlines()[1:]}
     assert "Forty steps of the miniature recipe" in lines["smoke"] and "yours" not in lines["smoke"]
     assert f"yours, {tmp_path}/budget/mine.yaml: Forty steps" in lines["mine"]
+    assert cli.run_verb(["show", "budget", "--config-dir", str(tmp_path)]) == 0 and capsys.readouterr().out == printed.out
     assert lines["bare"].endswith(f"yours, {tmp_path}/budget/bare.yaml")
 
 
