@@ -3,7 +3,8 @@
 Makes (once, in FOLDER) the records of 24 cells (3 sizes x 2 vocabularies x 4 uses of a parallel corpus) x 6 checkpoints x 19 tasks with
 45,000 items a checkpoint (the sizes of the real test sets, TriviaQA and SQuAD2 halved), with made-up answers and training curves of
 2,400 rows. Then measures, each in a process of its own: the scores without claims, the claims, the claims as one would write them first
-(a bootstrap with indices gathered for each contrast, with numpy; scipy.stats.bootstrap), and the whole report. Seconds, CPU seconds, largest memory.
+(a bootstrap with indices gathered for each contrast, with numpy; scipy.stats.bootstrap), and the whole report. Seconds, CPU seconds,
+largest memory.
 """
 
 from __future__ import annotations

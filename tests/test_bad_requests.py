@@ -225,6 +225,27 @@ CASES: dict[str, tuple[object, list[str], list[str]]] = {
     "sweep with exclusions as a mapping": (lambda u: sweep(u, "exclude: {vocabulary: base}"), PLAN_MINE, ["exclude", "list"]),
     "sweep with an unknown baseline": (lambda u: sweep(u, "baseline: {vocabulary: nope}"), PLAN_MINE, ["nope", "ja_16k"]),
     "sweep with overrides as text": (lambda u: sweep(u, "overrides: seed=1"), PLAN_MINE, ["overrides", "list"]),
+    "beginning of a key": (None, ["show", "optim.lr=3"], ["optim.lr", "optim.lr_peak", "optim.lr_final"]),
+    "middle of a key": (None, ["show", "optim.steps=3"], ["optim.warmup_steps"]),
+    "unknown key of a group": (None, ["show", "optim.zz=3"], ["optim.zz", "lr_peak", "warmup_steps"]),
+    "unknown key of no group": (None, ["show", "foo=3"], ["foo", "base_model", "optim.lr_peak", "swallow show GROUP=?"]),
+    "field without its group": (None, ["show", "lr_peak=3"], ["did you mean optim.lr_peak?"]),
+    "levels of no group": (None, ["show", "vocab=?"], ["vocab=?", "vocabulary"]),
+    "word YAML reads as truth": (
+        lambda u: write_level(u / "levels", "optim/mine", "# mine\nname: on\nlr_peak: 1e-3\n"),
+        OPTIM_MINE,
+        ["optim/mine.yaml, line 2", "name: on", "True", 'name: "on"'],
+    ),
+    "Norwegian text": (
+        lambda u: write_level(u / "levels", "source/mine", 'name: mine\nlanguage: no\nfiles: ["good.jsonl"]\n'),
+        ["show", *MINE],
+        ["source/mine.yaml, line 2", "language: no", "False", 'language: "no"'],
+    ),
+    "source named by a word YAML reads as truth": (
+        lambda u: write_level(u / "levels", "mixture/mine", "name: mine\nweights: {no: 1.0}\n"),
+        ["show", *MINE],
+        ["mixture/mine.yaml, line 2", "no", "quotes"],
+    ),
     "sweep with levels YAML reads as truth": (
         lambda u: write_level(u / "levels", "sweeps/mine", "grids: [{vocabulary: [yes, no]}]\n"),
         PLAN_MINE,

@@ -9,6 +9,8 @@ Anything else that escapes is a defect of this project and keeps its traceback.
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_REQUEST = 2
@@ -36,3 +38,16 @@ class RunFailed(SwallowError, RuntimeError):
     """A process or cell failed; the message names it and where its log is."""
 
     exit_code = EXIT_FAILED
+
+
+def require(ok: bool, given: str, *, expected: str, remedy: str) -> None:
+    """Raises RequestError unless `ok`."""
+    if not ok:
+        raise RequestError(given, expected=expected, remedy=remedy)
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Raises RequestError unless `value` is among the allowed ones."""
+    shown = ", ".join("null" if a is None else str(a) for a in allowed)
+    given = f"{name}={'null' if value is None else value}"
+    require(value in allowed, given, expected=f"one of {shown}", remedy=f"set {name} to one of them")

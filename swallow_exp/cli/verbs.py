@@ -1,45 +1,78 @@
-"""What each verb does. Imports stay inside: `swallow --help` costs nothing."""
+"""Verbs that compose, build, run and look after. Imports stay inside: `swallow --help` costs nothing."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 
-from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, RequestError
+from swallow_exp.artefact.errors import EXIT_DONE, RequestError
 from swallow_exp.artefact.paths import user_path
-from swallow_exp.cli.arguments import Arguments, names, no_names
+from swallow_exp.cli.parser import names, no_names, out_root
 
 
-def demo(arguments: Arguments) -> int:
+def demo(arguments: Namespace) -> int:
     """The whole pipeline in miniature."""
     from swallow_exp.config.overrides import set_value
     from swallow_exp.sweep.demo import run_demo
 
     no_names(arguments, "demo")
-    overrides = [*arguments.overrides, *([set_value("paths.out", arguments.values["--out"])] if "--out" in arguments.values else [])]
-    return run_demo(overrides, jobs=arguments.whole_number("--jobs"), config_dirs=arguments.config_dirs)
+    overrides = [*arguments.overrides, *([set_value("paths.out", arguments.out)] if arguments.out else [])]
+    return run_demo(overrides, jobs=arguments.jobs, config_dirs=arguments.config_dir)
 
 
-def show(arguments: Arguments) -> int:
-    """What a run is."""
+def init(arguments: Namespace) -> int:
+    """Levels and a question for the user's own text."""
+    import shlex
+
     from swallow_exp.config import compose_config
+    from swallow_exp.config.overrides import set_value
+    from swallow_exp.config.starter import CHOICES, QUESTION, write_starter
     from swallow_exp.inspect.show import show_run
 
-    no_names(arguments, "show")
-    print(show_run(compose_config(arguments.overrides, arguments.config_dirs)))
+    folder = user_path(names(arguments, "init", 1, 1, "one folder")[0])
+    text, here = write_starter(folder, arguments.data), shlex.quote(str(folder))
+    print(show_run(compose_config([*CHOICES, set_value("paths.data", text)], [folder])))
+    train = f"swallow train -m +sweep={QUESTION} --config-dir {here}"
+    print(f"\nYour levels are in {folder}; their comments say what to change. Next:")
+    print(f"  put your text under {text}; {here}/source/*.yaml name the files")
+    print(f"  put your model's SentencePiece tokenizer at {text}/tokenizer.model")
+    print(f"  swallow plan {QUESTION} --config-dir {here}")
+    print(f"  {train} budget=smoke mixture.sources.my_pairs.max_documents=100    a rehearsal: forty steps per run")
+    print(f"  {train}\n  swallow report {QUESTION}")
     return EXIT_DONE
 
 
-def stage(name: str) -> Callable[[Arguments], int]:
+def show(arguments: Namespace) -> int:
+    """What a run is, or with GROUP=? what a group offers."""
+    from swallow_exp.config import compose_config
+    from swallow_exp.config.levels import levels_page, list_groups
+
+    asked = [word.removesuffix("=?") for word in arguments.overrides if word.endswith("=?")]
+    asked += [word for word in arguments.names if word in list_groups()]  # some shells would look for files that fit GROUP=?
+    if asked:
+        print("\n\n".join(levels_page(group, arguments.config_dir) for group in asked))
+        return EXIT_DONE
+    no_names(arguments, "show")
+    from swallow_exp.inspect.show import show_run
+
+    composed = compose_config(arguments.overrides, arguments.config_dir)
+    print(show_run(composed))
+    for remark in composed.remarks:
+        print(f"warning  {remark}")
+    return EXIT_DONE
+
+
+def stage(name: str) -> Callable[[Namespace], int]:
     """The verb that builds one artefact."""
 
-    def build(arguments: Arguments) -> int:
+    def build(arguments: Namespace) -> int:
         """Build one artefact and what it needs."""
         from swallow_exp.config import compose_config
         from swallow_exp.inspect.show import stage_summary
         from swallow_exp.sweep.build import build_stages
 
         no_names(arguments, name)
-        config = compose_config(arguments.overrides, arguments.config_dirs).config
+        config = compose_config(arguments.overrides, arguments.config_dir).config
         built = build_stages(config, upto=name)
         print(stage_summary(name, config, built))
         if name == "vocabulary" and built.vocabulary is not None:
@@ -56,26 +89,31 @@ def stage(name: str) -> Callable[[Arguments], int]:
     return build
 
 
-def train(arguments: Arguments) -> int:
+def train(arguments: Namespace) -> int:
     """One run, or with -m a grid."""
+    from swallow_exp.artefact.progress import say
     from swallow_exp.config import compose_config
 
     no_names(arguments, "train")
-    if "-m" not in arguments.flags:
+    if not arguments.multirun:
         from swallow_exp.sweep.launch import carry_out
 
         if any(word.startswith("+sweep=") for word in arguments.overrides):
             raise RequestError("+sweep= without -m", expected="swallow train -m +sweep=NAME", remedy="add -m")
-        grid_words = sorted(({"--plan-only"} & arguments.flags) | ({"--launcher", "--jobs"} & arguments.values.keys()))
-        if grid_words:
-            raise RequestError(f"{grid_words[0]} without -m", expected="a grid", remedy="add -m")
-        return carry_out(compose_config(arguments.overrides, arguments.config_dirs), train_only="--train-only" in arguments.flags)
-    if "--train-only" in arguments.flags:
+        given = {"--jobs": arguments.jobs, "--launcher": arguments.launcher, "--plan-only": arguments.plan_only}
+        if any(given.values()):
+            flag = next(flag for flag, value in given.items() if value)
+            raise RequestError(f"{flag} without -m", expected="a grid", remedy="add -m")
+        composed = compose_config(arguments.overrides, arguments.config_dir)
+        for remark in composed.remarks:
+            say(f"warning: {remark}")
+        return carry_out(composed, train_only=arguments.train_only)
+    if arguments.train_only:
         raise RequestError("--train-only with -m", expected="one run", remedy="add suite=none for a grid that is not evaluated")
     return _train_grid(arguments)
 
 
-def _train_grid(arguments: Arguments) -> int:
+def _train_grid(arguments: Namespace) -> int:
     from swallow_exp.artefact.progress import say
     from swallow_exp.sweep.build import output_root
     from swallow_exp.sweep.grid import expand_sweep, write_sweep
@@ -83,54 +121,53 @@ def _train_grid(arguments: Arguments) -> int:
     from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid, list_actions
     from swallow_exp.sweep.preflight import check_sweep
 
-    launcher, hydra_words, run_words = choose_launcher(arguments.values.get("--launcher"), arguments.overrides)
-    sweep = expand_sweep(run_words, arguments.config_dirs)
+    launcher, hydra_words, run_words = choose_launcher(arguments.launcher, arguments.overrides)
+    sweep = expand_sweep(run_words, arguments.config_dir)
     question, cells = sweep.question, sweep.cells
-    for remark in sweep.remarks:
+    warnings = dict.fromkeys(f"warning: {remark}" for cell in cells for remark in cell.composed.remarks)
+    for remark in (*sweep.remarks, *warnings):
         say(remark)
     check_sweep(question, cells)
     out = output_root(cells[0].composed.config)
-    if "--plan-only" in arguments.flags:
+    if arguments.plan_only:
         print(list_actions(cells))
         return EXIT_DONE
     write_sweep(out, question, cells, sweep.others)
-    jobs = arguments.whole_number("--jobs")
+    jobs = arguments.jobs
     if launcher == HERE:
         results = run_cells(cells, out=out, jobs=jobs or default_jobs(cells[0].composed.config))
     else:
         if jobs:
             raise RequestError(f"--jobs with the launcher {launcher}", expected="one or the other", remedy="see hydra.launcher.*")
-        results = launch_grid(launcher, hydra_words, cells, question.name, run_words, arguments.config_dirs)
+        results = launch_grid(launcher, hydra_words, cells, question.name, run_words, arguments.config_dir)
     print(list_failures(question.name, results))
     return sweep_exit_code(results)
 
 
-def scripts(arguments: Arguments) -> int:
+def scripts(arguments: Namespace) -> int:
     """A sweep as job scripts of a cluster."""
     from swallow_exp.sweep.grid import expand_sweep
     from swallow_exp.sweep.scripts import SYSTEMS, write_scripts
 
     no_names(arguments, "scripts")
-    given = arguments.values
-    missing = [flag for flag in ("--system", "--to") if flag not in given]
+    missing = [flag for flag, given in {"--system": arguments.system, "--to": arguments.to}.items() if given is None]
     if missing:
         known = ", ".join(SYSTEMS)
         raise RequestError(f"swallow scripts without {missing[0]}", expected=f"--system ({known}) and --to FOLDER", remedy="add it")
-    sweep = expand_sweep(arguments.overrides, arguments.config_dirs)
-    template = user_path(given["--template"]) if "--template" in given else None
+    sweep = expand_sweep(arguments.overrides, arguments.config_dir)
     written = write_scripts(
         sweep,
-        system=given["--system"],
-        to=user_path(given["--to"]),
-        config_dirs=arguments.config_dirs,
-        array="--array" in arguments.flags,
-        template=template,
+        system=arguments.system,
+        to=arguments.to,
+        config_dirs=arguments.config_dir,
+        array=arguments.array,
+        template=arguments.template,
     )
     print(f"{len(written)} scripts; submit them: bash {written[-1]}" if written else f"{sweep.question.name}: every cell is finished")
     return EXIT_DONE
 
 
-def plan(arguments: Arguments) -> int:
+def plan(arguments: Namespace) -> int:
     """What a grid, or one run, will take before it runs."""
     import json
 
@@ -138,192 +175,85 @@ def plan(arguments: Arguments) -> int:
     from swallow_exp.inspect.speed import StatedSpeed
     from swallow_exp.sweep.grid import expand_sweep
 
-    stated = StatedSpeed(*(arguments.positive_number(flag) for flag in ("--mfu", "--tokens-per-second", "--price")))
+    stated = StatedSpeed(arguments.mfu, arguments.tokens_per_second, arguments.price)
     if stated.mfu is not None and (stated.tokens_per_second is not None or stated.mfu > 1):
         given = f"--mfu {stated.mfu:g}" + (" with --tokens-per-second" if stated.tokens_per_second is not None else "")
         raise RequestError(given, expected="one of the two; an MFU is a share, 0.4", remedy="give one of them")
     named = [f"+sweep={name}" for name in arguments.names]
-    sweep = expand_sweep([*named, *arguments.overrides], arguments.config_dirs, or_one_run=True)
+    sweep = expand_sweep([*named, *arguments.overrides], arguments.config_dir, or_one_run=True)
     planned = plan_cells(sweep.cells, stated)
-    if "--json" in arguments.flags:
+    if arguments.json:
         print(json.dumps(plan_plain(sweep.question, planned, sweep.remarks), indent=1))
     else:
         print(plan_page(sweep.question, planned, sweep.remarks))
     return EXIT_DONE
 
 
-def status(arguments: Arguments) -> int:
+def status(arguments: Namespace) -> int:
     """How every run is."""
     from swallow_exp.inspect.status import status_rows, status_table
 
     named = names(arguments, "status", 0, 1, "at most one sweep's name")
-    rows = status_rows(arguments.out, named[0] if named else None)
-    print(status_table(rows, as_json="--json" in arguments.flags))
+    rows = status_rows(out_root(arguments), named[0] if named else None)
+    print(status_table(rows, as_json=arguments.json))
     return EXIT_DONE
 
 
-def evaluate(arguments: Arguments) -> int:
+def evaluate(arguments: Namespace) -> int:
     """Evaluate checkpoints without results, or a model that no run made."""
     from swallow_exp.config.overrides import set_value
     from swallow_exp.sweep.follow import evaluate_named
 
-    fraction = [set_value("suite.fraction", arguments.values["--fraction"])] if "--fraction" in arguments.values else []
+    fraction = [set_value("suite.fraction", arguments.fraction)] if arguments.fraction else []
     overrides, arguments.overrides = [*arguments.overrides, *fraction], []
     (given,) = names(arguments, "evaluate", 1, 1, "one run_id, Hugging Face folder or hub name")
-    processes = arguments.whole_number("--processes") or 1
-    return evaluate_named(arguments.out, given, overrides, arguments.config_dirs, follow="--follow" in arguments.flags, processes=processes)
+    follow, processes = arguments.follow, arguments.processes or 1
+    return evaluate_named(out_root(arguments), given, overrides, arguments.config_dir, follow=follow, processes=processes)
 
 
-def publish(arguments: Arguments) -> int:
-    """Send the outbox of a run, or of every run of a sweep."""
-    from swallow_exp.record.store import find_run, read_sweep
-    from swallow_exp.sweep.follow import publish_runs
-
-    name, out = names(arguments, "publish", 1, 1, "one run_id or sweep name")[0], arguments.out
-    sweep = read_sweep(out, name)
-    if sweep:
-        run_ids = [cell["run_id"] for cell in sweep["cells"]]
-    else:
-        run = find_run(out, name)
-        run_ids, out = [run.run_id], run.out
-    return publish_runs(
-        out,
-        run_ids,
-        mode=arguments.values.get("--mode"),
-        sink=arguments.values.get("--sink", "wandb"),
-        project=arguments.values.get("--project"),
-        group=name if sweep else None,
-        rows_only="--rows-only" in arguments.flags,
-    )
-
-
-def dashboard(arguments: Arguments) -> int:
-    """Curves in a browser: from this machine, or as a W&B workspace and report."""
-    action, name = names(arguments, "dashboard", 2, 2, "open NAME or push NAME")
-    if action not in ("open", "push"):
-        raise RequestError(f"swallow dashboard {action}", expected="open or push", remedy="see `swallow --help`")
-    foreign = sorted({"open": {"--project", "--entity"}, "push": {"--port", "--no-open"}}[action] & {*arguments.values, *arguments.flags})
-    if foreign:
-        raise RequestError(f"swallow dashboard {action} with {foreign[0]}", expected="a flag of this action", remedy="leave it out")
-    if action == "push":
-        from swallow_exp.track.push import push_dashboard
-
-        given = arguments.values
-        pushed = push_dashboard(arguments.out, name, project=given.get("--project"), entity=given.get("--entity"))
-        print(f"workspace  {pushed.workspace_url}\nreport     {pushed.report_url}")
-        return EXIT_DONE
-    from swallow_exp.track.local import open_dashboard
-
-    open_dashboard(arguments.out, name, port=arguments.whole_number("--port"), browse="--no-open" not in arguments.flags)
-    return EXIT_DONE
-
-
-def report(arguments: Arguments) -> int:
-    """Tables, figures, claims, one page: of a sweep, or of the paper's own numbers."""
-    from analysis.paper.beside import beside_paper, write_beside_paper
-    from analysis.problems import reported_problems
-    from analysis.report import build_report
-    from swallow_exp.artefact.paths import ReportPaths
-    from swallow_exp.artefact.processes import usable_cores
-    from swallow_exp.artefact.progress import say
-
-    source, beside = arguments.values.get("--source", "ours"), "--beside-paper" in arguments.flags
-    if "--summary" in arguments.flags and (beside or source == "paper"):
-        other = "--beside-paper" if beside else "--source paper"
-        raise RequestError(f"--summary with {other}", expected="one of the two", remedy="swallow report NAME --summary")
-    if source not in ("ours", "paper"):
-        raise RequestError(f"--source {source}", expected="ours or paper", remedy="write --source paper")
-    if source == "paper":
-        return _report_paper(arguments, beside=beside)
-    name = names(arguments, "report", 1, 1, "one sweep's name")[0]
-    if "--summary" in arguments.flags:
-        return _report_summary(arguments, name)
-    compared = beside_paper(arguments.out, name) if beside else None  # first: a request that cannot be met writes nothing
-    page = build_report(arguments.out, name, processes=usable_cores())
-    if compared is not None:
-        print(write_beside_paper(arguments.out, name, compared))
-    problems = reported_problems(ReportPaths.of(arguments.out, name))
-    for problem in problems:
-        say(f"problem: {problem}")
-    print(page.resolve().as_uri())
-    return EXIT_FAILED if problems else EXIT_DONE
-
-
-def _report_summary(arguments: Arguments, name: str) -> int:
-    """Scores without claims, figures and page."""
-    from analysis.load import load_study
-    from analysis.scores import study_summary
-
-    study = load_study(arguments.out, name)
-    print(study_summary(study), end="")
-    return EXIT_FAILED if study.problems else EXIT_DONE
-
-
-def _report_paper(arguments: Arguments, *, beside: bool) -> int:
-    """What the paper printed: its tables, its Figure 1, and what its text says of them, computed."""
-    from analysis.paper.report import build_paper_report
-    from analysis.paper.statement import statement_line, statements_summary
-    from analysis.paper.statements import paper_statements
-
-    names(arguments, "report", 0, 0, "no name with --source paper: it needs no sweep")
-    if beside:
-        raise RequestError("--beside-paper with --source paper", expected="one of the two", remedy="swallow report NAME --beside-paper")
-    page, statements = build_paper_report(arguments.out), paper_statements()
-    for line in (*map(statement_line, statements), statements_summary(statements)):
-        print(line)
-    print(page.resolve().as_uri())
-    return EXIT_DONE
-
-
-def export(arguments: Arguments) -> int:
-    """A checkpoint as a Hugging Face folder."""
-    from swallow_exp.checkpoint.handover import copy_export
-    from swallow_exp.record.store import find_run
-
-    run = find_run(arguments.out, names(arguments, "export", 1, 1, "one run_id")[0])
-    to = user_path(arguments.values["--to"]) if "--to" in arguments.values else None
-    tokens, dtype = arguments.mark_tokens(), arguments.values.get("--dtype")
-    print(copy_export(arguments.out, run, to=to, mark_tokens=tokens, dtype=dtype))
-    return EXIT_DONE
-
-
-def gc(arguments: Arguments) -> int:
+def gc(arguments: Namespace) -> int:
     """Apply retention."""
     from swallow_exp.inspect.gc import find_garbage, garbage_table, remove_garbage
 
     names(arguments, "gc", 0, 0, "no names")
-    if {"--yes", "--dry-run"} <= arguments.flags:
+    if arguments.yes and arguments.dry_run:
         raise RequestError("--yes with --dry-run", expected="one of the two", remedy="--dry-run is what happens without --yes")
-    found, removed = find_garbage(arguments.out), "--yes" in arguments.flags
+    found, removed = find_garbage(out_root(arguments)), arguments.yes
     if removed:
         found = remove_garbage(found)
-    print(garbage_table(found, removed=removed, as_json="--json" in arguments.flags))
+    print(garbage_table(found, removed=removed, as_json=arguments.json))
     return EXIT_DONE
 
 
-def why(arguments: Arguments) -> int:
+def why(arguments: Namespace) -> int:
     """Which choices make two runs differ."""
     from swallow_exp.record.store import find_run
     from swallow_exp.sweep.why import explain_difference
 
-    first, second = (find_run(arguments.out, name) for name in names(arguments, "why", 2, 2, "two run_ids"))
+    first, second = (find_run(out_root(arguments), name) for name in names(arguments, "why", 2, 2, "two run_ids"))
     print(explain_difference(first, second))
     return EXIT_DONE
 
 
-def convert_tokens(arguments: Arguments) -> int:
+def convert_tokens(arguments: Namespace) -> int:
     """A token shard from, or for, another trainer."""
     from swallow_exp.tokens.exchange import convert
 
     direction, name = names(arguments, "convert-tokens", 2, 2, "import NAME or export SHARD")
-    seed = arguments.whole_number("--shuffle-seed")
-    print(convert(direction, name, arguments.values, out=arguments.out, shuffle_seed=seed))
+    given = {
+        "--format": arguments.format,
+        "--tokenizer": arguments.tokenizer,
+        "--to": arguments.to,
+        "--name": arguments.name,
+    }
+    flags = {flag: str(value) for flag, value in given.items() if value is not None}
+    print(convert(direction, name, flags, out=out_root(arguments), shuffle_seed=arguments.shuffle_seed))
     return EXIT_DONE
 
 
-def verify(arguments: Arguments) -> int:
+def verify(arguments: Namespace) -> int:
     """Re-hash and cross-check everything."""
     from swallow_exp.inspect.verify import verify_and_print
 
     names(arguments, "verify", 0, 0, "no names: it checks the whole output root")
-    return verify_and_print(arguments.out, as_json="--json" in arguments.flags)
+    return verify_and_print(out_root(arguments), as_json=arguments.json)

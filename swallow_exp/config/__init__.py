@@ -1,7 +1,8 @@
-"""The config of a run: one dataclass per conf group (schema) and the checks that span them (checks)."""
+"""The config of a run: one dataclass per conf group (schema), the rules of its fields (fields) and of what spans them (checks)."""
 
-from swallow_exp.config.checks import BF16_PRECISIONS, VOCABULARY_INITS, check_config, check_init, recomputation_level
+from swallow_exp.config.checks import check_config, check_init
 from swallow_exp.config.compose import Composed, compose_config
+from swallow_exp.config.fields import BF16_PRECISIONS, VOCABULARY_INITS
 from swallow_exp.config.schema import (
     BaseModelConfig,
     BudgetConfig,
@@ -44,5 +45,4 @@ __all__ = [
     "check_config",
     "check_init",
     "compose_config",
-    "recomputation_level",
 ]

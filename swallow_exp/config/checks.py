@@ -1,4 +1,7 @@
-"""Checks that span fields and groups. They never edit: the saved config is the one that was asked for."""
+"""Checks of a whole config: single fields by their table, then what spans fields and groups. They never edit.
+
+Reads/Writes  nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,12 @@ import math
 import re
 from dataclasses import fields
 
+from swallow_exp.artefact.errors import one_of, require
+from swallow_exp.config.fields import KINDS, NORMALIZATIONS, VOCABULARY_INITS, check_fields
 from swallow_exp.config.groups import check_groups
 from swallow_exp.config.layout import check_layout
-from swallow_exp.config.numbers import check_numbers
-from swallow_exp.config.requirements import one_of, require
-from swallow_exp.config.schema import Config, MixtureConfig, StrategyConfig
+from swallow_exp.config.schema import Config, MixtureConfig, OptimConfig, SourceConfig
 
-PARALLEL_FORMATS = ("next_token_prediction", "translation_instruction")
-PARALLEL_ORDERS = ("mixed", "two_staged")
-BUDGET_COUNTS = ("trained_tokens", "positions")
-VOCABULARY_METHODS = ("base", "expand", "scratch")
-# how the rows of added pieces start: model/rows.py says what each means
-VOCABULARY_INITS = (
-    "subword_mean",
-    "subword_mean_with_prefix",
-    "subword_mean_norm_matched",
-    "global_mean",
-    "normal",
-    "first_subword",
-    "last_subword",
-)
-BF16_PRECISIONS = ("bf16-mixed", "bf16-master")  # model/load_model.py says what each means
-PRECISIONS = ("32-true", *BF16_PRECISIONS)
-ATTENTIONS = ("auto", "sdpa", "eager", "flex", "flash_attention_2")
-RECOMPUTATION = {"none": "none", "selective": "selective", "full": "full", "false": "none", "true": "full"}
 MAX_NAME_LETTERS = 40  # five of them make a run_id, which is a folder's name (255 bytes at most)
 MAX_SEED = 2**32 - 1
 
@@ -39,83 +24,39 @@ def check_init(init: str) -> None:
     one_of("vocabulary.init", init, VOCABULARY_INITS)
 
 
-def recomputation_level(strategy: StrategyConfig) -> str:
-    """none | selective | full, of what strategy.activation_checkpointing says (true and false are older words). Raises RequestError."""
-    wanted = str(strategy.activation_checkpointing)
-    one_of("strategy.activation_checkpointing", wanted.lower(), tuple(RECOMPUTATION))
-    return RECOMPUTATION[wanted.lower()]
-
-
 def check_config(config: Config) -> None:
-    """Checks that span fields and groups. Raises RequestError; never edits."""
+    """Everything that can be wrong with a composed config. Raises RequestError."""
     _check_names(config)
     check_seed(config.seed)
+    check_fields(config)
     _check_mixture(config.mixture)
     _check_parallel(config)
     check_layout(config)
-    check_numbers(config)
-    one_of("budget.counts", config.budget.counts, BUDGET_COUNTS)
-    one_of("vocabulary.method", config.vocabulary.method, VOCABULARY_METHODS)
-    check_init(config.vocabulary.init)
-    one_of("vocabulary.segmenter", config.vocabulary.segmenter, ("mecab", "whitespace", "none"))
-    one_of("mixture.attention", config.mixture.attention, ("packed", "document"))
-    one_of("vocabulary.normalization", config.vocabulary.normalization, ("none", "nfkc"))
-    one_of("numerics.precision", config.numerics.precision, PRECISIONS)
-    _check_strategy(config.strategy)
-    one_of("machine.accelerator", config.machine.accelerator, ("cpu", "gpu"))
-    one_of("machine.encoder", config.machine.encoder, ("sentencepiece", "kitoken"))
-    one_of("tracking.wandb_mode", config.tracking.wandb_mode, (None, "offline", "online"))
-    every = config.tracking.publish_every_seconds
-    require(
-        every is None or (math.isfinite(every) and every > 0),
-        f"tracking.publish_every_seconds={every}",
-        expected="seconds above 0, or null",
-        remedy="tracking.publish_every_seconds=300",
-    )
-    if config.vocabulary.method == "scratch":
-        require(
-            config.base_model.path is None,
-            f"vocabulary={config.vocabulary.name} with pretrained base_model={config.base_model.name}",
-            expected="a vocabulary made from scratch only with a randomly initialised model",
-            remedy="choose vocabulary=base or an expanded vocabulary",
-        )
+    _check_recipe(config)
+    _check_final_marks(config)
+    _check_model(config)
 
 
-def _check_strategy(strategy: StrategyConfig) -> None:
-    recomputation_level(strategy)
-    one_of("strategy.attention", strategy.attention, ATTENTIONS)
-    one_of("strategy.kernels", strategy.kernels, ("torch", "liger"))
-    chunk = strategy.loss_chunk_positions
-    require(
-        chunk is None or chunk > 0,
-        f"strategy.loss_chunk_positions={chunk}",
-        expected="1 or more, or null for all positions at once",
-        remedy="set strategy.loss_chunk_positions",
-    )
+def warmup_remark(optim: OptimConfig, num_steps: int) -> str | None:
+    """What to say of a warmup that is as long as the run."""
+    if optim.warmup_steps < num_steps:
+        return None
+    return f"optim.warmup_steps={optim.warmup_steps:,} of {num_steps:,} steps: the learning rate never reaches its peak"
 
 
 def check_folder_name(what: str, name: str) -> None:
     """Raises RequestError for a name that cannot be a part of a folder's or file's name."""
-    require(
-        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None,
-        f"{what}={name!r}",
-        expected="letters, digits, '.', '_' and '-'",
-        remedy="rename it",
-    )
-    require(
-        len(name) <= MAX_NAME_LETTERS, f"{what}={name!r}", expected=f"at most {MAX_NAME_LETTERS} letters", remedy="choose a shorter name"
-    )
+    given = f"{what}={name!r}"
+    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
+    require(fits, given, expected="letters, digits, '.', '_' and '-'", remedy="rename it")
+    require(len(name) <= MAX_NAME_LETTERS, given, expected=f"at most {MAX_NAME_LETTERS} letters", remedy="choose a shorter name")
 
 
 def check_seed(seed: int | str) -> int:
     """The seed as a number. Raises RequestError for what the generators do not take."""
     text = str(seed)
-    require(
-        text.isascii() and text.isdigit() and int(text) <= MAX_SEED,
-        f"seed={text}",
-        expected=f"a whole number from 0 to {MAX_SEED:,}",
-        remedy="choose another seed",
-    )
+    ok = text.isascii() and text.isdigit() and int(text) <= MAX_SEED
+    require(ok, f"seed={text}", expected=f"a whole number from 0 to {MAX_SEED:,}", remedy="choose another seed")
     return int(text)
 
 
@@ -144,16 +85,34 @@ def _check_mixture(mixture: MixtureConfig) -> None:
         expected="one of the two forms",
         remedy="drop one; a file that builds on another mixture gets the other's shares too",
     )
-    one_of("mixture.attention", mixture.attention, ("packed", "document"))
     if mixture.weights:
         _check_weights(mixture, name)
     else:
         check_groups(mixture)
-    _check_sources(mixture)
+    for key, source in mixture.sources.items():
+        require(
+            bool(source.files) or source.dataset is not None,
+            f"source {key} has no files",
+            expected="at least one file or glob, or a dataset of the hub",
+            remedy=f"set files: or dataset: in source/{key}.yaml",
+        )
+        check_source(source)
+
+
+def check_source(source: SourceConfig) -> None:
+    """Checks of one source, which may be read without a mixture. Raises RequestError."""
+    name, share, most = f"source {source.name}", source.heldout_fraction, source.max_documents
+    one_of(f"{name}: kind", source.kind, KINDS)
+    one_of(f"{name}: normalization", source.normalization, NORMALIZATIONS)
+    pairs = source.kind == "pairs" and source.language != "en-ja"
+    require(not pairs, f"{name}: pairs with language={source.language}", expected="en-ja", remedy="correct the source file")
+    require(0 <= share < 1, f"{name}: heldout_fraction={share}", expected="a share in [0, 1)", remedy="correct it")
+    ok = most is None or most >= 1
+    require(ok, f"{name}: max_documents={most}", expected="1 or more, or null for all", remedy="correct it")
 
 
 def _check_weights(mixture: MixtureConfig, name: str) -> None:
-    for source in mixture.weights:
+    for source, weight in mixture.weights.items():
         require(
             source in mixture.sources,
             f"{name} gives a weight to '{source}'",
@@ -166,13 +125,8 @@ def _check_weights(mixture: MixtureConfig, name: str) -> None:
             expected="document sources in weights",
             remedy="name pairs in parallel_source and choose parallel=...",
         )
-    for source, weight in mixture.weights.items():
-        require(
-            math.isfinite(weight) and weight >= 0,
-            f"{name}: weight of {source} is {weight}",
-            expected="a number >= 0",
-            remedy="correct the weight",
-        )
+        ok = math.isfinite(weight) and weight >= 0
+        require(ok, f"{name}: weight of {source} is {weight}", expected="a number >= 0", remedy="correct the weight")
     total = math.fsum(mixture.weights.values())
     require(
         abs(total - 1.0) < 1e-9,
@@ -182,33 +136,11 @@ def _check_weights(mixture: MixtureConfig, name: str) -> None:
     )
 
 
-def _check_sources(mixture: MixtureConfig) -> None:
-    for key, source_config in mixture.sources.items():
-        one_of(f"mixture.sources.{key}.kind", source_config.kind, ("documents", "pairs"))
-        one_of(f"mixture.sources.{key}.normalization", source_config.normalization, ("none", "nfkc"))
-        require(
-            bool(source_config.files) or source_config.dataset is not None,
-            f"source {key} has no files",
-            expected="at least one file or glob, or a dataset of the hub",
-            remedy=f"set files: or dataset: in source/{key}.yaml",
-        )
-        require(
-            0.0 <= source_config.heldout_fraction < 1.0,
-            f"source {key}: heldout_fraction={source_config.heldout_fraction}",
-            expected="a share in [0, 1)",
-            remedy="correct it",
-        )
-
-
 def _check_parallel(config: Config) -> None:
     parallel, mixture = config.parallel, config.mixture
-    one_of("parallel.format", parallel.format, (None, *PARALLEL_FORMATS))
     if parallel.format is None:
         return
-    one_of("parallel.order", parallel.order, PARALLEL_ORDERS)
-    require(
-        parallel.epochs >= 1, f"parallel.epochs={parallel.epochs}", expected="1 or more", remedy="use parallel=none to leave the pairs out"
-    )
+    one_of("parallel.order", parallel.order, ("mixed", "two_staged"))
     require(
         mixture.parallel_source is not None,
         f"parallel={parallel.name} with mixture={mixture.name}, which names no parallel_source",
@@ -229,3 +161,74 @@ def _check_parallel(config: Config) -> None:
             expected="instruction_ja_en and instruction_en_ja",
             remedy="set both in the level file",
         )
+
+
+def _check_recipe(config: Config) -> None:
+    optim, numerics = config.optim, config.numerics
+    ratio, final = optim.lr_final_ratio, optim.lr_final
+    require(
+        (ratio is None) != (final is None),
+        f"optim.lr_final_ratio={'null' if ratio is None else ratio}, optim.lr_final={'null' if final is None else final}",
+        expected="exactly one of them",
+        remedy="set the other to null",
+    )
+    require(
+        final is None or 0.0 <= final <= optim.lr_peak,
+        f"optim.lr_final={final}",
+        expected=f"a rate from 0 to optim.lr_peak={optim.lr_peak}",
+        remedy="set optim.lr_final",
+    )
+    require(
+        not (numerics.stop_at_loss_spike and numerics.skip_loss_spikes),
+        "numerics.stop_at_loss_spike=true with numerics.skip_loss_spikes=true",
+        expected="at most one of them",
+        remedy="set one of them to false",
+    )
+    require(
+        optim.global_batch_sequences % config.strategy.data_parallel == 0,
+        f"global_batch_sequences={optim.global_batch_sequences} over {config.strategy.data_parallel} processes",
+        expected="a whole number of sequences for each process",
+        remedy="change strategy.data_parallel (it never changes the numbers)",
+    )
+
+
+def _check_final_marks(config: Config) -> None:
+    budget, step = config.budget, config.optim.sequence_length * config.optim.global_batch_sequences
+    number, every = budget.final_checkpoints, budget.final_checkpoint_every_tokens
+    require(
+        (number == 0) == (every is None),
+        f"budget.final_checkpoints={number} with budget.final_checkpoint_every_tokens={every}",
+        expected="both, or neither",
+        remedy="set the other one",
+    )
+    if every is not None:
+        require(
+            every >= step and number * every < budget.tokens,
+            f"budget.final_checkpoints={number} every {every:,} tokens",
+            expected=f"a step ({step:,} tokens) or more apart, and all of them within the budget of {budget.tokens:,}",
+            remedy="set budget.final_checkpoint_every_tokens",
+        )
+
+
+def _check_model(config: Config) -> None:
+    model, length = config.base_model, config.optim.sequence_length
+    if model.path is None:
+        for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads"):
+            require(
+                getattr(model, name) > 0,
+                f"base_model.{name}={getattr(model, name)}",
+                expected="a number above 0 for a randomly initialised model",
+                remedy=f"set base_model.{name}, or base_model.path",
+            )
+    require(
+        length <= model.max_position_embeddings,
+        f"optim.sequence_length={length}",
+        expected=f"at most base_model.max_position_embeddings={model.max_position_embeddings}",
+        remedy="shorten the sequences or choose a model with more positions",
+    )
+    require(
+        config.vocabulary.method != "scratch" or model.path is None,
+        f"vocabulary={config.vocabulary.name} with pretrained base_model={model.name}",
+        expected="a vocabulary made from scratch only with a randomly initialised model",
+        remedy="choose vocabulary=base or an expanded vocabulary",
+    )

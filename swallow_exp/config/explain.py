@@ -18,9 +18,10 @@ from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.levels import list_groups, list_levels
-from swallow_exp.config.schema import Config
+from swallow_exp.config.schema import Config, field_type
 
 Dirs = Sequence[Path]
+HELP = "`swallow show GROUP=?` lists the levels of a group"
 
 
 def explain(error: BaseException, overrides: Sequence[str], config_dirs: Dirs = ()) -> RequestError:
@@ -45,8 +46,13 @@ def explain(error: BaseException, overrides: Sequence[str], config_dirs: Dirs = 
     for pattern, rule in RULES:
         if match := re.search(pattern, text):
             return rule(match, where, config_dirs)
+    for pattern, given, expected, remedy in SENTENCES:
+        if match := re.search(pattern, text):
+            name = match.group(1)
+            said = (sentence.format(name, where=where, type=_type_of(name)) for sentence in (given, expected, remedy))
+            return RequestError(next(said), expected=next(said), remedy=next(said))
     return RequestError(
-        _shorten(text) + where, expected="overrides of the form group=level or group.field=value", remedy="see `swallow --help`"
+        _shorten(text) + where, expected="overrides of the form group=level or group.field=value", remedy="see `swallow show --help`"
     )
 
 
@@ -69,21 +75,33 @@ def refuse_unreadable_level(path: Path) -> None:
 def _level(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
     group, level = match.groups()
     known = list_levels(group, dirs)
-    return RequestError(f"{group}={level}", expected=f"one of {', '.join(known) or 'no level at all'}", remedy=_suggest(level, known))
+    remedy = _suggest(level, known) or f"`swallow show {group}=?` describes them"
+    return RequestError(f"{group}={level}", expected=f"one of {', '.join(known) or 'no level at all'}", remedy=remedy)
 
 
 def _group(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
     group, groups = match.group(1), list_groups(dirs)
     if group in groups:
-        remedy = "a group of your own is used through the defaults list of a level (source/ through mixture/), or by a field of the schema"
+        remedy = "a group of your own is used through the defaults list of a level (source/ through mixture/), or by a field of a level"
     else:
-        remedy = _suggest(group, groups)
+        remedy = _suggest(group, groups) or HELP
     return RequestError(f"{group}=...", expected=f"one of the groups {', '.join(groups)}", remedy=remedy)
 
 
 def _key(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    key, _owner, dotted = match.groups()
-    return RequestError(f"unknown key {dotted or key}{where}", expected="a field of the schema", remedy=_suggest(dotted or key, _leaves()))
+    key, _owner, full = match.groups()
+    dotted: str = full or key
+    group, _, name = dotted.rpartition(".")
+    siblings = _fields_of(field_type(group)) if group else [field.name for field in fields(Config)]
+    if meant := _suggest(name, siblings, group):
+        expected, remedy = f"a field of {group}" if group else "a group or a field of one", meant
+    elif group:
+        expected, remedy = f"one of {', '.join(siblings)}" if siblings else "a field of one value", "choose one of these"
+    else:
+        expected = f"a group ({', '.join(siblings)}) or a field of one, such as optim.lr_peak"
+        ends = [leaf for leaf in _leaves() if leaf.rpartition(".")[2] == name]
+        remedy = f"did you mean {' or '.join(ends)}?" if ends else HELP
+    return RequestError(f"unknown key {dotted}{where}", expected=expected, remedy=remedy)
 
 
 def _value(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
@@ -91,40 +109,15 @@ def _value(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
     return RequestError(f"{dotted}={value}{where}", expected=_type_of(dotted), remedy="give a value of that type")
 
 
-def _null(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    return RequestError(f"{match.group(1)}=null{where}", expected=_type_of(match.group(1)), remedy="give a value of that type")
-
-
-def _no_list(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    return RequestError(f"{match.group(1)} is no list{where}", expected="a list", remedy=f"write {match.group(1)}=[first,second]")
-
-
-def _no_mapping(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    return RequestError(f"{match.group(1)}.yaml is not a mapping", expected="lines of the form key: value", remedy="see a level of conf/")
-
-
-def _list_for_mapping(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    file = f"{match.group(1)}.yaml"
-    return RequestError(f"{file} has a list where names belong", expected="{name: value}", remedy="compare with a level of conf/")
-
-
 def _missing(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
     name = match.group(2) or match.group(1)
     return RequestError(f"{name} is not set", expected="a value", remedy=f"add {name}=... or set it in your level file")
 
 
-def _variable(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    return RequestError(f"environment variable {match.group(1)} is not set", expected="a value", remedy=f"export {match.group(1)}=...")
-
-
 def _interpolation(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
     name = match.group(1)
-    return RequestError(f"${{{name}}}{where} names nothing", expected="a field of the schema", remedy=_suggest(name, _leaves()))
-
-
-def _twice(match: re.Match[str], where: str, dirs: Dirs) -> RequestError:
-    group = match.group(1)
-    return RequestError(f"{group} is chosen twice", expected="one level a group", remedy=f"write {group}=LEVEL, without +")
+    meant = _suggest(name, _leaves()) or "write ${GROUP.FIELD}"
+    return RequestError(f"${{{name}}}{where} names nothing", expected="a field, such as ${paths.data}", remedy=meant)
 
 
 # pattern of the message -> who explains it; the first that fits is asked
@@ -132,37 +125,68 @@ RULES: tuple[tuple[str, Callable[[re.Match[str], str, Dirs], RequestError]], ...
     (r"(?:In '[^']*': )?Could not (?:find|load) '?(\w+)/([^'\s]*)'?", _level),
     (r"Could not override '([\w@/]+)'\. No match in the defaults list", _group),
     (r"Key '([^']+)' not in '(\w+)'(?:.*?full_key: ([\w.]+))?", _key),
-    (r"(?:field '[\w.]+' is not Optional|Incompatible value 'None' for field of type '\w+') full_key: ([\w.]+)", _null),
-    (r"NoneType is not a subclass of \w+\. value: None full_key: ([\w.\[\]]+)", _null),
-    (r"is not a ListConfig, list or tuple\. full_key: ([\w.]+)", _no_list),
-    (r"In '([\w/-]+)': .*is not a subclass of \w+Config", _no_mapping),
-    (r"In '([\w/-]+)': .*Cannot merge DictConfig with ListConfig", _list_for_mapping),
     (
         r"Value '(.*?)'.*? (?:could not be converted to|is not a valid|of type '\w+' (?:could not|is not)).*?\s*full_key: ([\w.]+)",
         _value,
     ),
     (r"Missing mandatory value: ([\w.]+)(?: full_key: ([\w.]+))?", _missing),
-    (r"Environment variable '([^']+)' not found", _variable),
     (r"Interpolation key '([^']+)' not found", _interpolation),
-    (r"^(\w+) appears more than once in the final defaults list", _twice),
+)
+# pattern of the message, then what was given, what was expected and what to do; {0} is what the pattern found
+SENTENCES = (
+    (
+        r"(?:field '[\w.]+' is not Optional|Incompatible value 'None' for field of type '\w+') full_key: ([\w.]+)",
+        "{0}=null{where}",
+        "{type}",
+        "give a value of that type",
+    ),
+    (r"NoneType is not a subclass of \w+\. value: None full_key: ([\w.\[\]]+)", "{0}=null{where}", "{type}", "give a value of that type"),
+    (r"is not a ListConfig, list or tuple\. full_key: ([\w.]+)", "{0} is no list{where}", "a list", "write {0}=[first,second]"),
+    (
+        r"In '([\w/-]+)': .*is not a subclass of \w+Config",
+        "{0}.yaml is not a mapping",
+        "lines of the form key: value",
+        "see a level of conf/",
+    ),
+    (
+        r"In '([\w/-]+)': .*Cannot merge DictConfig with ListConfig",
+        "{0}.yaml has a list where names belong",
+        "{{name: value}}",
+        "compare with a level of conf/",
+    ),
+    (r"Environment variable '([^']+)' not found", "environment variable {0} is not set", "a value", "export {0}=..."),
+    (
+        r"^(\w+) appears more than once in the final defaults list",
+        "{0} is chosen twice",
+        "one level per group",
+        "write {0}=LEVEL, without +",
+    ),
 )
 
 
-def _leaves(node: Any = None, prefix: str = "") -> list[str]:
-    """Dotted names of every field of the schema."""
+def _fields_of(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _leaves(kind: Any = Config, prefix: str = "") -> list[str]:
+    """Dotted names of every field of a dataclass, and of those inside it."""
     names = []
-    for item in fields(Config() if node is None else node):
-        value = getattr(Config() if node is None else node, item.name)
+    for item in fields(kind):
         dotted = f"{prefix}{item.name}"
         names.append(dotted)
-        if is_dataclass(value):
-            names += _leaves(value, f"{dotted}.")
+        inner = field_type(dotted)
+        names += _leaves(inner, f"{dotted}.") if is_dataclass(inner) else []
     return names
 
 
-def _suggest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, [name for name in known if name != word], n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else "see conf/ for what there is"
+def _suggest(word: str, known: Sequence[str], group: str = "") -> str:
+    """The names that begin with the word, or hold it, or are the closest to it, as a question. Empty when there is none."""
+    others = [name for name in known if name != word]
+    close = [name for name in others if len(word) > 1 and name.startswith(word)]
+    close = close or [name for name in others if len(word) > 2 and word in name]
+    close = close or difflib.get_close_matches(word, others, n=1, cutoff=0.6)
+    shown = [f"{group}.{name}" if group else name for name in close[:3]]
+    return f"did you mean {' or '.join(filter(None, [', '.join(shown[:-1]), *shown[-1:]]))}?" if shown else ""
 
 
 def _chain(error: BaseException) -> str:
@@ -189,18 +213,10 @@ def _place(text: str, overrides: Sequence[str]) -> str:
 
 
 def _type_of(dotted: str) -> str:
-    node: Any = Config()
-    kind = "another type"
-    for part in dotted.split("."):
-        if not is_dataclass(node):
-            break
-        found = {item.name: item for item in fields(node)}
-        if part not in found:
-            break
-        kind = str(found[part].type)
-        node = getattr(node, part)
-    known = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    return known.get(kind, {"dict[str, float]": "a number behind each name"}.get(kind, "a value" if "Config" in kind else kind))
+    """What a field holds, in words."""
+    kind = field_type(dotted)
+    known = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict[str, float]: "a number behind each name"}
+    return known.get(kind) or ("a list" if str(kind).startswith("list") else "a value")
 
 
 def _shorten(text: str, limit: int = 300) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.errors import RequestError, require
 from swallow_exp.config.schema import GroupConfig, MixtureConfig, PartConfig
 
 KINDS = "one of share: 0.05, tokens: 1_000_000, full: true, fill: true"
@@ -38,39 +38,35 @@ def kinds_of(part: PartConfig | GroupConfig) -> list[str]:
 
 
 def _check_part(where: str, part: PartConfig | GroupConfig, *, kinds: str) -> None:
-    given = kinds_of(part)
-    if len(given) != 1:
-        raise RequestError(f"{where} has {' and '.join(given) or 'no size'}", expected=f"exactly {kinds}", remedy="keep one")
-    if part.share is not None and not 0 < part.share <= 1:
-        raise RequestError(f"{where}: share={part.share}", expected="above 0 and at most 1", remedy="correct the share")
-    if part.tokens is not None and part.tokens <= 0:
-        raise RequestError(f"{where}: tokens={part.tokens}", expected="a number above 0", remedy="correct it, or drop the source")
+    given, share, tokens = kinds_of(part), part.share, part.tokens
+    require(len(given) == 1, f"{where} has {' and '.join(given) or 'no size'}", expected=f"exactly {kinds}", remedy="keep one")
+    share_ok, tokens_ok = share is None or 0 < share <= 1, tokens is None or tokens > 0
+    require(share_ok, f"{where}: share={share}", expected="above 0 and at most 1", remedy="correct the share")
+    require(tokens_ok, f"{where}: tokens={tokens}", expected="a number above 0", remedy="correct it, or drop the source")
 
 
 def _check_members(where: str, group: GroupConfig, mixture: MixtureConfig) -> None:
-    if not group.sources:
-        raise RequestError(f"{where} has no sources", expected="at least one", remedy="add sources: to the group")
+    require(bool(group.sources), f"{where} has no sources", expected="at least one", remedy="add sources: to the group")
     for source, part in group.sources.items():
         _check_part(f"{where}: {source}", part, kinds=KINDS)
-        if source not in mixture.sources:
-            known = ", ".join(mixture.sources) or "none"
-            raise RequestError(
-                f"{where} names '{source}'",
-                expected=f"one of the mixture's sources ({known})",
-                remedy="add the source to the mixture's defaults list, or drop it",
-            )
-        if mixture.sources[source].kind != "documents":
-            raise RequestError(
-                f"{where} names the pairs '{source}'",
-                expected="document sources in groups",
-                remedy="name pairs in parallel_source and choose parallel=...",
-            )
-        if part.epochs < 1 or (part.epochs > 1 and not part.full):
-            raise RequestError(
-                f"{where}: {source}: epochs={part.epochs}",
-                expected="1 or more, beside full: true",
-                remedy="correct epochs or add full: true",
-            )
+        require(
+            source in mixture.sources,
+            f"{where} names '{source}'",
+            expected=f"one of the mixture's sources ({', '.join(mixture.sources) or 'none'})",
+            remedy="add the source to the mixture's defaults list, or drop it",
+        )
+        require(
+            mixture.sources[source].kind == "documents",
+            f"{where} names the pairs '{source}'",
+            expected="document sources in groups",
+            remedy="name pairs in parallel_source and choose parallel=...",
+        )
+        require(
+            part.epochs == 1 or (part.epochs > 1 and part.full),
+            f"{where}: {source}: epochs={part.epochs}",
+            expected="1 or more, beside full: true",
+            remedy="correct epochs or add full: true",
+        )
     _check_member_sum(where, group)
 
 

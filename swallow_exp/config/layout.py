@@ -54,18 +54,8 @@ class Layout:
 
 
 def check_layout(config: Config) -> None:
-    """Refuse sizes that do not fit together, the machine or the model. Raises RequestError."""
+    """Refuse sizes (each 1 or more) that do not fit together, the machine or the model. Raises RequestError."""
     strategy, machine = config.strategy, config.machine
-    sizes = {
-        "strategy.data_parallel": strategy.data_parallel,
-        "strategy.replicas": strategy.replicas,
-        "strategy.tensor_parallel": strategy.tensor_parallel,
-        "machine.nodes": machine.nodes,
-        "machine.processes_per_node": 1 if machine.processes_per_node is None else machine.processes_per_node,
-    }
-    for name, value in sizes.items():
-        if value < 1:
-            raise RequestError(f"{name}={value}", expected="1 or more", remedy=f"set {name}")
     if strategy.data_parallel % strategy.replicas:
         raise RequestError(
             f"strategy.data_parallel={strategy.data_parallel} in strategy.replicas={strategy.replicas}",

@@ -1,6 +1,7 @@
 """Overrides as a person types them -> overrides as Hydra reads them.
 
-Hydra's grammar has no Japanese, no comma and no equals sign outside quotes; a path may hold all of them.
+Hydra's grammar has no Japanese, no comma and no equals sign outside quotes; a path may hold all of them. It reads 1e3 and true as a
+number and a truth value; a field that is text gets the word as it was typed.
 
 Reads/Writes  nothing.
 """
@@ -12,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
+from swallow_exp.config.schema import field_type
 
 
 def set_value(key: str, value: object) -> str:
@@ -46,10 +48,10 @@ def _parse(word: str) -> Any:
 def _readable(word: str) -> str:
     from hydra.errors import HydraException
 
+    key, equals, value = word.partition("=")
     try:
-        parse_overrides([word])
+        (parsed,) = parse_overrides([word])
     except HydraException as error:
-        key, equals, value = word.partition("=")
         if not equals or not value.isprintable() or value[:1] in ("'", '"', "[", "{"):
             raise _unreadable(word) from error
         quoted = set_value(key, value)
@@ -58,7 +60,9 @@ def _readable(word: str) -> str:
         except HydraException:
             raise _unreadable(word) from error
         return quoted
-    return word
+    read_as = parsed.value()
+    lossy = isinstance(read_as, bool | int | float) and str(read_as) != value
+    return set_value(key, value) if lossy and field_type(parsed.key_or_group) is str else word
 
 
 def _unreadable(word: str) -> RequestError:

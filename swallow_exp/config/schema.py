@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from swallow_exp.artefact.units import token_marks
 
@@ -47,7 +47,7 @@ class VocabularyConfig:
     extra_characters: str = ""  # further characters an added piece may have (the long-vowel mark)
     required_characters: str = ""  # scratch: single characters that must be pieces
     multiple_of: int = 8
-    init: str = "subword_mean"  # how embedding and head rows of added pieces start; one of checks.VOCABULARY_INITS
+    init: str = "subword_mean"  # how embedding and head rows of added pieces start; one of fields.VOCABULARY_INITS
     max_training_bytes: int | None = None  # text sampled for training pieces; null = all
     processes: int = 1  # segmentation workers; never changes the result
 
@@ -177,7 +177,7 @@ class StrategyConfig:
     data_parallel: int = 1  # ways a step's sequences are shared; processes = data_parallel x tensor_parallel
     replicas: int = 1  # whole copies of the model among them (hybrid sharding); data_parallel / replicas processes shard one copy
     tensor_parallel: int = 1  # processes that share each matrix and each sequence; inside one node
-    activation_checkpointing: str = "none"  # none | selective | full (also false and true): which activations are computed again
+    activation_checkpointing: str = "none"  # none | selective | full: which activations are computed again
     attention: str = "auto"  # auto | sdpa | eager | flex | flash_attention_2
     kernels: str = "torch"  # torch | liger: fused norms, SwiGLU, rotary embedding and loss (extra gpu)
     compile: bool = False  # torch.compile of each decoder layer
@@ -258,7 +258,6 @@ class TrackingConfig:
     items_table: bool = True  # with the rows: up to 200 items of each task, those that changed sides first
     publish_every_seconds: float | None = None  # while the run trains; null = when it has ended
     log_every_steps: int = 10
-    log_line_seconds: float = 30.0  # a line on stderr this often where there is no terminal for a bar
 
 
 @dataclass
@@ -299,3 +298,20 @@ class Config:
         config = OmegaConf.to_object(merged)
         assert isinstance(config, cls)
         return config
+
+
+def inner_type(kind: Any, name: str) -> Any:
+    """Type of the field `name` of a dataclass, or of the value behind a name of a dict, without `| None`. None for an unknown one."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        inner = get_type_hints(kind).get(name)
+    else:
+        inner = get_args(kind)[1] if get_origin(kind) is dict else None
+    return next(part for part in get_args(inner) if part is not type(None)) if type(None) in get_args(inner) else inner
+
+
+def field_type(dotted: str) -> Any:
+    """Type of a field by its dotted name: optim.lr_peak -> float, mixture.sources.NAME.language -> str. None for an unknown one."""
+    kind: Any = Config
+    for name in dotted.split("."):
+        kind = inner_type(kind, name)
+    return kind

@@ -13,25 +13,22 @@ from typing import Any
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.explain import explain
-from swallow_exp.config.numbers import check_suite
+from swallow_exp.config.fields import check_suite
 from swallow_exp.config.overrides import parse_overrides, read_overrides
 from swallow_exp.config.schema import SuiteConfig
-
-OTHER_NAME = "evaluate."  # evaluate.data_dir=... is suite.data_dir=...
 
 
 def compose_suite(
     overrides: Sequence[str], config_dirs: Sequence[Path] = (), *, base: SuiteConfig | None = None, default: str = "none"
 ) -> SuiteConfig:
     """The suite of a level (`suite=NAME`, else `base`, else the level `default`) with its fields overridden. Raises RequestError."""
-    words = [f"suite.{word.removeprefix(OTHER_NAME)}" if word.startswith(OTHER_NAME) else word for word in overrides]
-    for word in words:
+    for word in overrides:
         if not word.lstrip("+").startswith(("suite=", "suite.")):
             raise RequestError(f"swallow evaluate {word}", expected="suite=NAME or suite.FIELD=VALUE", remedy="leave it out")
-    named = any(word.startswith("suite=") for word in words)
+    named = any(word.startswith("suite=") for word in overrides)
     if named or base is None:
-        return compose_config([*([] if named else [f"suite={default}"]), *words], config_dirs).config.suite
-    return _changed(base, words)
+        return compose_config([*([] if named else [f"suite={default}"]), *overrides], config_dirs).config.suite
+    return _changed(base, overrides)
 
 
 def _changed(base: SuiteConfig, words: Sequence[str]) -> SuiteConfig:

@@ -33,6 +33,7 @@ from swallow_exp.artefact.files import digest_of, sha256_file
 from swallow_exp.artefact.manifest import Artefact, build_artefact
 from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.artefact.progress import is_interactive, progress_bar, say, track
+from swallow_exp.config.checks import check_source
 from swallow_exp.config.schema import SourceConfig
 from swallow_exp.corpus.document import Document, Pair
 from swallow_exp.corpus.hub import HubDataset, hub_dataset, require_network
@@ -66,7 +67,7 @@ def build_corpus(source: SourceConfig, *, out: Path, data: Path, network: bool =
 
     network: whether a dataset of the hub may be fetched (a corpus that is built already needs none).
     """
-    _check_source(source)
+    check_source(source)
     part, dataset = miniature_part(source), hub_dataset(source)
     inputs: list[Input] = []
     if part is None:
@@ -111,24 +112,6 @@ def _split_lines(corpus: Artefact, split: str) -> Iterator[str]:
         raise RequestError(
             error.given, expected=error.expected, remedy=f"remove the folder {corpus.folder}; it will be built again"
         ) from error
-
-
-def _check_source(source: SourceConfig) -> None:
-    if source.kind not in ("documents", "pairs"):
-        raise RequestError(f"source {source.name}: kind={source.kind}", expected="documents or pairs", remedy="correct the source file")
-    if source.kind == "pairs" and source.language != "en-ja":
-        raise RequestError(
-            f"source {source.name}: pairs with language={source.language}", expected="en-ja", remedy="correct the source file"
-        )
-    normaliser(source.normalization)
-    if not 0.0 <= source.heldout_fraction < 1.0:
-        raise RequestError(
-            f"source {source.name}: heldout_fraction={source.heldout_fraction}", expected="a share in [0, 1)", remedy="correct it"
-        )
-    if source.max_documents is not None and source.max_documents < 1:
-        raise RequestError(
-            f"source {source.name}: max_documents={source.max_documents}", expected="1 or more, or null for all", remedy="correct it"
-        )
 
 
 def _request(source: SourceConfig) -> dict[str, Any]:

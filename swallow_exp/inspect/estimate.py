@@ -21,7 +21,8 @@ from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.units import steps_to_reach
-from swallow_exp.config import Config, recomputation_level
+from swallow_exp.config import Config
+from swallow_exp.config.checks import warmup_remark
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.config.schema import BaseModelConfig, VocabularyConfig
 from swallow_exp.evaluate.suite import task_names
@@ -185,7 +186,7 @@ def _training(
 ) -> dict[str, Any]:
     parameters, length = num_parameters(model, vocabulary_size=rows), config.optim.sequence_length
     per_token = flops_per_token(model, vocabulary_size=rows, sequence_length=length)
-    recomputed = recomputed_flops_per_token(model, sequence_length=length, level=recomputation_level(config.strategy))
+    recomputed = recomputed_flops_per_token(model, sequence_length=length, level=config.strategy.activation_checkpointing)
     speed: Speed = speed_of(
         config.machine, base_model=model.name, parameters=parameters, flops_per_token=per_token, stated=stated, measured=measured
     )
@@ -246,8 +247,8 @@ def _contradictions(config: Config, model: BaseModelConfig, steps: int) -> list[
     """What a run would do and its author hardly meant."""
     optim, budget = config.optim, config.budget
     flags = []
-    if optim.warmup_steps >= steps:
-        flags.append(f"optim.warmup_steps={optim.warmup_steps:,} of {steps:,} steps: the learning rate never reaches its peak")
+    if remark := warmup_remark(optim, steps):
+        flags.append(remark)
     if budget.checkpoint_every_tokens > budget.tokens:
         flags.append(
             f"budget.checkpoint_every_tokens={budget.checkpoint_every_tokens:,} past its {budget.tokens:,} tokens: only the end is kept"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import user_path
 from swallow_exp.artefact.units import format_bytes, steps_to_reach
-from swallow_exp.config import BaseModelConfig, Config, recomputation_level
+from swallow_exp.config import BaseModelConfig, Config
 from swallow_exp.config.layout import Layout
 from swallow_exp.model.flops import (
     flops_per_token,
@@ -35,7 +35,7 @@ def memory_of(config: Config, model: BaseModelConfig, *, rows: int) -> MemoryEst
         sequence_length=config.optim.sequence_length,
         micro_batch_sequences=config.machine.micro_batch_sequences,
         precision=config.numerics.precision,
-        level=recomputation_level(strategy),
+        level=strategy.activation_checkpointing,
         shards=layout.shards,
         tensor=layout.tensor,
         loss_chunk_positions=strategy.loss_chunk_positions,
@@ -87,7 +87,7 @@ def _flops(config: Config, model: BaseModelConfig, vocabulary_size: int) -> list
     step_tokens = optim.sequence_length * optim.global_batch_sequences
     total = per_token * step_tokens * steps_to_reach(config.budget.tokens, step_tokens)
     lines = [f"  FLOPs  {per_token:.3e} a token, {total:.3e} for the budget when every position is trained"]
-    level = recomputation_level(config.strategy)
+    level = config.strategy.activation_checkpointing
     recomputed = recomputed_flops_per_token(model, sequence_length=optim.sequence_length, level=level)
     if recomputed:
         lines[0] += f"; recomputing activations does {recomputed / per_token:.0%} on top"

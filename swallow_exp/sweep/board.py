@@ -12,7 +12,7 @@ from typing import Any
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_PREEMPTED
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.artefact.progress import is_interactive, say
+from swallow_exp.artefact.progress import LINE_SECONDS, is_interactive, say
 from swallow_exp.artefact.units import format_count
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.expand import Cell
@@ -92,7 +92,7 @@ class Board:
         self._looked = now
         for run_id, told in self._open.items():
             config = self._cells[run_id].composed.config
-            if self._bars is None and now - told < config.tracking.log_line_seconds:
+            if self._bars is None and now - told < LINE_SECONDS:
                 continue
             self._open[run_id] = now
             run, budget = RunPaths.of(self._out, run_id), config.budget.tokens

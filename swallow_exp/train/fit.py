@@ -25,7 +25,7 @@ from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import SavedState, newest_state
-from swallow_exp.config import Config, recomputation_level
+from swallow_exp.config import Config
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.mixture.changes import digests_of, find_digests, inputs_digest, name_changes
 from swallow_exp.mixture.stream import open_stream
@@ -118,7 +118,7 @@ def fit_run(run: RunPaths, config: Config, inputs: Mapping[str, Any], *, process
     stream = open_stream(run.out, inputs, attention=config.mixture.attention)
     start_step, length = 0 if state is None else state.step, config.optim.sequence_length
     flops = flops_per_token(shape, vocabulary_size=num_pieces, sequence_length=length)
-    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=recomputation_level(strategy))
+    recomputed = recomputed_flops_per_token(shape, sequence_length=length, level=strategy.activation_checkpointing)
     facts = RunFacts(run, config, stream, start_step, inputs_digest(inputs), flops, recomputed)
     reporter = Reporter(facts)
     saver = Saver(facts, start=start, reporter=reporter, stop=stop)

@@ -18,7 +18,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 
-from swallow_exp.config import Config, recomputation_level
+from swallow_exp.config import Config
 from swallow_exp.mixture.stream import SequenceStream
 from swallow_exp.model.load_model import load_model
 from swallow_exp.train.data import StepBatch
@@ -68,7 +68,7 @@ class PretrainingModule(lightning.LightningModule):  # type: ignore[misc]
             device=self.trainer.strategy.root_device,
             attention=self._attention,
             precision=self._config.numerics.precision,
-            recompute=recomputation_level(self._config.strategy),
+            recompute=self._config.strategy.activation_checkpointing,
             compile_layers=self._config.strategy.compile,
             kernels=self._config.strategy.kernels,
             loss_chunk_positions=self._config.strategy.loss_chunk_positions,

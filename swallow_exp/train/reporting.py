@@ -32,6 +32,7 @@ from swallow_exp.train.module import StepFigures
 from swallow_exp.train.screen import Bar, LogLines
 
 FLUSH_SECONDS = 5.0
+LOG_LINE_SECONDS = 30.0  # where there is no terminal for a bar
 HEARTBEAT_SECONDS = 5.0  # what the board of a sweep shows
 
 
@@ -78,8 +79,8 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         if is_interactive():
             self._screen = Bar("train", total_tokens=total, done_tokens=done.trained_tokens, note=device.why_no_mfu)
         else:
-            every = facts.config.tracking.log_line_seconds
-            self._screen = LogLines(total_tokens=total, total_steps=stream.num_steps, every_seconds=every, note=device.why_no_mfu)
+            steps = stream.num_steps
+            self._screen = LogLines(total_tokens=total, total_steps=steps, every_seconds=LOG_LINE_SECONDS, note=device.why_no_mfu)
         self._meter.start(done, waited_seconds=trainer.train_dataloader.waited_seconds)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

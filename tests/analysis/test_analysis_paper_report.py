@@ -17,13 +17,11 @@ from analysis.paper.report import build_paper_report
 from analysis.paper.statements import paper_statements
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import ReportPaths, sweep_file
-from swallow_exp.cli import VERBS
-from swallow_exp.cli.arguments import parse_arguments
+from swallow_exp.cli import run_verb
 
 
 def report(*words: str) -> int:
-    verb, flags, values = VERBS["report"]
-    return verb(parse_arguments(words, known_flags=flags, known_values=values))
+    return run_verb(["report", *words])
 
 
 @pytest.fixture(scope="module")

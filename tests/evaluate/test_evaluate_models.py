@@ -170,7 +170,7 @@ def test_results_of_a_part_say_so_and_each_profile_has_its_folder(tmp_path: Path
 
 def test_a_suite_by_itself() -> None:
     own = SuiteConfig(name="own", tasks=["mini_choice"], limit=4)
-    assert compose_suite(["suite.limit=2", "evaluate.data_dir=/x y"], base=own) == replace(own, limit=2, data_dir="/x y")
+    assert compose_suite(["suite.limit=2", "suite.data_dir=/x y"], base=own) == replace(own, limit=2, data_dir="/x y")
     assert compose_suite(["suite=heldout", "suite.fraction=0.5"], base=own).fraction == 0.5
     assert compose_suite([], default="smoke").limit == 2
     for words, said in (

@@ -179,7 +179,7 @@ def test_without_the_package_the_backend_is_refused_before_a_model_is_loaded(tmp
 
 
 def test_only_known_backends() -> None:
-    from swallow_exp.config.numbers import check_suite
+    from swallow_exp.config.fields import check_suite
 
     with pytest.raises(RequestError, match=r"suite\.backend"):
         check_suite(replace(SuiteConfig(), backend="llama"))

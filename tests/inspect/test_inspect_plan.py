@@ -10,7 +10,7 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.cli.arguments import Arguments
+from swallow_exp.cli.parser import positive_number
 from swallow_exp.config.compose import compose_config
 from swallow_exp.config.overrides import set_value
 from swallow_exp.inspect.estimate import Estimate, estimate_cell
@@ -133,7 +133,7 @@ def test_a_plan_without_a_sweep_is_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "much"])
 def test_rates_are_numbers(text: str) -> None:
     with pytest.raises(RequestError, match="a number above 0"):
-        Arguments(values={"--mfu": text}).positive_number("--mfu")
+        positive_number("--mfu", text)
 
 
 def test_questions_share_their_cells() -> None:

@@ -14,7 +14,7 @@ from memory_trace import trace
 from test_model_attention import tiny_model
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.config import StrategyConfig, recomputation_level
+from swallow_exp.config import compose_config
 from swallow_exp.model.layers import check_layers, prepare_layers
 
 ROWS, T = 3, 128
@@ -67,11 +67,11 @@ def compare_compiled(level: str) -> None:
     assert compiled.state_dict().keys() == tiny_model("sdpa").state_dict().keys()
 
 
-def test_levels_have_older_names() -> None:
-    for given, level in (("none", "none"), ("selective", "selective"), ("full", "full"), ("True", "full"), ("false", "none")):
-        assert recomputation_level(StrategyConfig(activation_checkpointing=given)) == level
+def test_levels_are_named() -> None:
+    for level in ("none", "selective", "full"):
+        assert compose_config([f"strategy.activation_checkpointing={level}"]).config.strategy.activation_checkpointing == level
     with pytest.raises(RequestError, match=r"strategy\.activation_checkpointing=some; expected one of none, selective, full"):
-        recomputation_level(StrategyConfig(activation_checkpointing="some"))
+        compose_config(["strategy.activation_checkpointing=some"])
 
 
 def test_what_cannot_run_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swallow_exp.cli import verbs
-from swallow_exp.cli.arguments import Arguments
+from swallow_exp.cli import run_verb
 from swallow_exp.config.compose import compose_config
 from swallow_exp.record.token_counts import read_counts
 from swallow_exp.sweep.build import base_tokenizer, build_stages, reference_of
@@ -51,7 +50,7 @@ def test_counts_come_with_the_vocabulary(made: tuple[Path, list[str]]) -> None:
 def test_the_vocabulary_verb_prints_the_intervals(made: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     root, words = made
     assert base_tokenizer(compose_config(words, [LEVELS]).config) == root / "tokenizer.model"
-    assert verbs.stage("vocabulary")(Arguments(overrides=words, config_dirs=[LEVELS])) == 0
+    assert run_verb(["vocabulary", *words, "--config-dir", str(LEVELS)]) == 0
     lines = capsys.readouterr().out.splitlines()
     (start,) = [number for number, line in enumerate(lines) if "95% intervals over held-out documents" in line]
     assert lines[start + 1].split()[0] == "miniature_japanese" and "% [" in lines[start + 1]

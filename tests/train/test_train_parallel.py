@@ -151,7 +151,7 @@ def test_every_layout_has_the_losses_of_one_process_and_continues_any_other(
         "fsdp4_tight": new("fsdp4_tight", "fsdp4", facts={"gradients_fit": False}),
         "fsdp2xtp2": new("fsdp2xtp2", "fsdp2xtp2"),
         "fsdp2xtp2_chunks": new("fsdp2xtp2_chunks", "fsdp2xtp2", loss_chunk_positions=7, activation_checkpointing="selective"),
-        "hybrid2xtp2": new("hybrid2xtp2", "hybrid2xtp2", attention="eager", activation_checkpointing=True),
+        "hybrid2xtp2": new("hybrid2xtp2", "hybrid2xtp2", attention="eager", activation_checkpointing="full"),
         "tied": new("tied4", "fsdp2xtp2", tied=True, pad_vocabulary_multiple=256),
     }
     stopped = new("stopped", "fsdp2xtp2", facts={"stop_after": STOP_AFTER})
