@@ -40,7 +40,7 @@ from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.identity import run_id_of
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import RESULT_NAME, read_result
-from swallow_exp.sweep.build import read_inputs
+from swallow_exp.sweep.prepare import read_inputs
 from swallow_exp.tokens.check import check_shard
 from swallow_exp.tokens.shard import META_NAME
 

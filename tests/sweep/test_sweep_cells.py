@@ -23,13 +23,13 @@ from swallow_exp.config.compose import compose_config
 from swallow_exp.record.events import append_events
 from swallow_exp.record.identity import identity_of, run_id_of
 from swallow_exp.record.status import STALE_AFTER_SECONDS, read_status, write_status
-from swallow_exp.sweep import launch
+from swallow_exp.sweep import runs
 from swallow_exp.sweep.board import Board
-from swallow_exp.sweep.build import config_text
 from swallow_exp.sweep.cells import next_action, request_digest, run_locally, run_shared, settled_exit_code
-from swallow_exp.sweep.launch import list_failures, results_of, sweep_exit_code
 from swallow_exp.sweep.lease import claim_lease, is_held, keep_lease, read_lease
+from swallow_exp.sweep.prepare import config_text
 from swallow_exp.sweep.progress import shown_state
+from swallow_exp.sweep.runs import list_failures, results_of, sweep_exit_code
 from swallow_exp.train.screen import format_duration
 
 DRILL = Path(__file__).with_name("sweep_drill.py")
@@ -277,7 +277,7 @@ def test_cells_that_are_refused_for_one_reason_are_said_once(make_grid: Callable
     def refuse(config: Any, upto: str, tell: Any) -> None:
         raise RequestError("too much", expected="less", remedy="take less")
 
-    monkeypatch.setattr(launch, "build_stages", refuse)
+    monkeypatch.setattr(runs, "build_stages", refuse)
     results = grid.run_here()
     assert sweep_exit_code(results) == 2 and grid.launches() == [0, 0, 0]
     listed = list_failures("sweep", results)

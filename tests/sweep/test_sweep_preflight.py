@@ -10,8 +10,8 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
-from swallow_exp.sweep.build import build_stages
 from swallow_exp.sweep.preflight import missing_text, pairs_past_budget, sample_source
+from swallow_exp.sweep.prepare import build_stages
 
 PAIRS = 3_000
 
