@@ -233,7 +233,7 @@ def test_a_worker_that_leaves_quietly_has_failed(make_grid: Callable[..., Any]) 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(make_grid: Callable[..., Any]) -> None:
     calm, grid = make_grid(6, "calm"), make_grid(6)
-    calm.run_locally(jobs=3)
+    calm.run_here(jobs=3)
     environment = {**os.environ, "FAKE_CELLS_SECONDS": "0.4"}
     command = [sys.executable, str(DRILL), str(grid.out), "6", "2"]
     chance = random.Random(7)
