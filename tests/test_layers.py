@@ -20,7 +20,7 @@ def test_composing_a_run_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
         "from swallow_exp.config import compose_config\n"
-        "import swallow_exp.inspect.show, swallow_exp.sweep.launch, swallow_exp.sweep.expand, swallow_exp.inspect.status\n"
+        "import swallow_exp.inspect.show, swallow_exp.sweep.runs, swallow_exp.sweep.expand, swallow_exp.inspect.status\n"
         "compose_config([])\n"
         "heavy = {'torch', 'lightning', 'transformers', 'lm_eval', 'pandas', 'matplotlib', 'wandb', 'sentencepiece'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

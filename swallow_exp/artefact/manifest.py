@@ -95,10 +95,6 @@ def work_folder(folder: Path) -> Path:
     return folder.with_name(folder.name + WORK_SUFFIX)
 
 
-def _files_of(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def _hash_files(name: str, files: Mapping[str, Path], known: Mapping[str, str]) -> dict[str, str]:
     unknown = {file: path for file, path in files.items() if file not in known}
     hashed = {file: sha256_file(path) for file, path in track(unknown.items(), f"{name}: checksums", len(unknown))}
@@ -153,7 +149,7 @@ def build_artefact(
         started = time.time()
         try:
             counts = dict(build(partial))
-            files = _files_of(partial)
+            files = {path.relative_to(partial).as_posix(): path for path in sorted(partial.rglob("*")) if path.is_file()}
             manifest = {
                 "kind": kind,
                 "format_version": FORMAT_VERSION,

@@ -69,7 +69,7 @@ def stage(name: str) -> Callable[[Namespace], int]:
         """Build one artefact and what it needs."""
         from swallow_exp.config import compose_config
         from swallow_exp.inspect.show import stage_summary
-        from swallow_exp.sweep.build import build_stages
+        from swallow_exp.sweep.prepare import build_stages
 
         no_names(arguments, name)
         config = compose_config(arguments.overrides, arguments.config_dir).config
@@ -78,7 +78,7 @@ def stage(name: str) -> Callable[[Namespace], int]:
         if name == "vocabulary" and built.vocabulary is not None:
             from analysis.efficiency.tokens import interval_lines
             from swallow_exp.record.token_counts import read_counts
-            from swallow_exp.sweep.build import output_root, reference_of
+            from swallow_exp.sweep.prepare import output_root, reference_of
 
             out = output_root(config)
             corpora = {source: reference_of(corpus, out) for source, corpus in built.corpora.items()}
@@ -96,7 +96,7 @@ def train(arguments: Namespace) -> int:
 
     no_names(arguments, "train")
     if not arguments.multirun:
-        from swallow_exp.sweep.launch import carry_out
+        from swallow_exp.sweep.runs import carry_out
 
         if any(word.startswith("+sweep=") for word in arguments.overrides):
             raise RequestError("+sweep= without -m", expected="swallow train -m +sweep=NAME", remedy="add -m")
@@ -115,11 +115,11 @@ def train(arguments: Namespace) -> int:
 
 def _train_grid(arguments: Namespace) -> int:
     from swallow_exp.artefact.progress import say
-    from swallow_exp.sweep.build import output_root
     from swallow_exp.sweep.grid import expand_sweep, write_sweep
-    from swallow_exp.sweep.launch import default_jobs, list_failures, run_cells, sweep_exit_code
     from swallow_exp.sweep.multirun import HERE, choose_launcher, launch_grid, list_actions
     from swallow_exp.sweep.preflight import check_sweep
+    from swallow_exp.sweep.prepare import output_root
+    from swallow_exp.sweep.runs import default_jobs, list_failures, run_cells, sweep_exit_code
 
     launcher, hydra_words, run_words = choose_launcher(arguments.launcher, arguments.overrides)
     sweep = expand_sweep(run_words, arguments.config_dir)

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
     if stop.name:
         if os.environ.get("RANK", "0") == "0":  # one process speaks for all
-            say(f"evaluate: stopped by {stop.name}; finished tasks are kept, the same command continues")
+            say("evaluate: stopped; finished tasks are kept, the same command continues")
         return EXIT_PREEMPTED
     if summary is None:
         return EXIT_DONE

@@ -28,9 +28,9 @@ from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
 from swallow_exp.record.status import read_status
-from swallow_exp.sweep.build import output_root, read_inputs
 from swallow_exp.sweep.expand import Cell, find_contrasts
 from swallow_exp.sweep.preflight import missing_text, pairs_past_budget, sample_source, tokenizer_at_hand
+from swallow_exp.sweep.prepare import output_root, read_inputs
 from swallow_exp.sweep.progress import shown_state
 from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.why import undeclared_differences
@@ -248,16 +248,14 @@ def _bases(planned: Sequence[PlannedCell]) -> list[str]:
     lines += [
         f"  {'/'.join(_devices(planned))}-hours: {basis}" for basis in dict.fromkeys(e.speed_basis for e in estimates if e.speed_basis)
     ]
+    each = " or ".join({"GPU": "a GPU", "CPU": "a process"}[name] for name in _devices(planned))
     memories: dict[str, str] = {}
     for item, estimate in zip(planned, estimates, strict=True):
         if estimate.memory is not None:
             parts = [f"{word} {getattr(estimate.memory, f'{part}_bytes') / GIB:.2g}" for word, part in MEMORY_PARTS.items()]
             config = item.cell.composed.config
             memories.setdefault(f"{config.base_model.name}, strategy {config.strategy.name}", ", ".join(parts))
-    lines += [
-        f"  GiB a {'/'.join(_devices(planned))}, {name}: {parts} (+{SLACK_GIB:g} slack; loss and working take turns)"
-        for name, parts in memories.items()
-    ]
+    lines += [f"  GiB {each}, {name}: {parts} (+{SLACK_GIB:g} slack; loss and working take turns)" for name, parts in memories.items()]
     if any(not estimate.text_is_counted and estimate.text_bytes for estimate in estimates):
         lines.append(
             "  text ~: estimated, shards are not there: by the first text of a source where the base tokenizer is at hand, else 2.3 bytes "
@@ -268,6 +266,6 @@ def _bases(planned: Sequence[PlannedCell]) -> list[str]:
     if any(estimate.evaluation_is_measured for estimate in estimates):
         lines.append("  evaluation: seconds a task that finished runs of the same model took on this device")
     lines.append(
-        "  disk: states kept at a time and exports of all marks; days: training, then evaluation on one GPU, cells one after the other"
+        "  disk: states kept at a time and exports of all marks; days: training, then evaluation on one device, cells one after the other"
     )
     return lines

@@ -40,7 +40,7 @@ from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.identity import run_id_of
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import RESULT_NAME, read_result
-from swallow_exp.sweep.build import read_inputs
+from swallow_exp.sweep.prepare import read_inputs
 from swallow_exp.tokens.check_shard import check_shard
 from swallow_exp.tokens.shard import META_NAME
 
@@ -168,15 +168,13 @@ def _check_shard_links(shard: Artefact, where: str, digests: set[str], tokenizer
     tokenizer = str(made_from.get("tokenizer"))
     if tokenizer not in tokenizers:
         findings.notes.append(f"{where}: no vocabulary here has its tokenizer ({tokenizer[:12]})")
-    elif other_size := _other_size(shard, tokenizers[tokenizer]):
-        findings.wrong(where, other_size, REBUILD)
+    else:
+        size = tokenizers[tokenizer]
+        stated = (read_json(shard.folder / META_NAME) or {}).get("vocab_size", size)
+        if stated != size:
+            findings.wrong(where, f"made for a vocabulary of {stated:,} pieces; the one with its digest has {size:,}", REBUILD)
     if "corpus" in made_from and made_from["corpus"] not in digests:
         findings.notes.append(f"{where}: its corpus ({made_from['corpus'][:7]}) is not here any more")
-
-
-def _other_size(artefact: Artefact, vocab_size: int) -> str | None:
-    said = (read_json(artefact.folder / META_NAME) or {}).get("vocab_size", vocab_size)
-    return None if said == vocab_size else f"made for a vocabulary of {said:,} pieces; the one with its digest has {vocab_size:,}"
 
 
 def _check_run(run: RunPaths, artefacts: Mapping[str, Artefact], findings: Findings, advance: Advance) -> None:

@@ -63,9 +63,10 @@ class Board:
 
             columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
             self._bars = Progress(*columns, console=Console(stderr=True))
+            seeds = {cell.seed for cell in self._cells.values()}
             for cell in self._cells.values():
-                budget = cell.composed.config.budget.tokens
-                self._tasks[cell.run_id] = self._bars.add_task(cell.label, total=budget, state="waiting", start=False)
+                budget, name = cell.composed.config.budget.tokens, cell.label + (f" s{cell.seed}" if len(seeds) > 1 else "")
+                self._tasks[cell.run_id] = self._bars.add_task(name, total=budget, state="waiting", start=False)
             self._bars.start()
         return self
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)  # whatever starts processes sets handlers of its own meanwhile
     try:
-        from swallow_exp.sweep.launch import carry_out
+        from swallow_exp.sweep.runs import carry_out
 
         (folder,) = arguments
         config = Config.of(read_config(RunPaths(Path(folder))))

@@ -30,9 +30,9 @@ from swallow_exp.artefact.progress import say
 from swallow_exp.config.compose import Composed
 from swallow_exp.record.status import is_stale, read_status, write_status
 from swallow_exp.sweep.board import Board
-from swallow_exp.sweep.build import config_text
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.lease import HANDED_DOWN, Lease, claim_lease, is_held, read_lease
+from swallow_exp.sweep.prepare import config_text
 from swallow_exp.train.fit import is_trained
 
 PROCESS = (sys.executable, "-m", "swallow_exp.sweep.cell_process")  # carries the run of a folder out

@@ -45,17 +45,14 @@ class CellComposer:
 
     def prepare(self, wanted: Sequence[tuple[Mapping[str, str], int]]) -> None:
         """Compose first the (choices, seed) that together meet every level soonest, so that most others need no composing."""
-        apart = dict(self._groups_of(wanted))
+        # parts of every cell that may be put together, with its place; cells that differ in the seed alone are one
+        apart = {tuple(_parts_of(choices)): place for place, (choices, _) in enumerate(wanted) if self._stands_alone(choices)}
         while apart:
             missing = {parts: len([part for part in parts if part not in self._parts]) for parts in apart}
             most = max(apart, key=lambda parts: missing[parts])
             if not missing[most]:
                 return
             self.compose(*wanted[apart.pop(most)])
-
-    def _groups_of(self, wanted: Sequence[tuple[Mapping[str, str], int]]) -> list[tuple[tuple[Part, ...], int]]:
-        """Parts of every cell that may be put together, with its place; cells that differ in the seed alone are one."""
-        return [(tuple(_parts_of(choices)), place) for place, (choices, _) in enumerate(wanted) if self._stands_alone(choices)]
 
     def compose(self, choices: Mapping[str, str], seed: int) -> Composed:
         """The cell's config. Raises RequestError as compose_config does."""

@@ -20,12 +20,12 @@ from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.handover import copy_export
 from swallow_exp.config import compose_config
 from swallow_exp.config.overrides import set_value
-from swallow_exp.sweep.build import output_root, run_paths
 from swallow_exp.sweep.expand import expand_question
 from swallow_exp.sweep.grid import write_sweep
-from swallow_exp.sweep.launch import carry_out, default_jobs, run_cells, sweep_exit_code
 from swallow_exp.sweep.preflight import check_sweep
+from swallow_exp.sweep.prepare import output_root, run_paths
 from swallow_exp.sweep.question import read_question
+from swallow_exp.sweep.runs import carry_out, default_jobs, run_cells, sweep_exit_code
 
 QUESTION = "miniature"
 

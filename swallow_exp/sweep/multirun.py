@@ -28,13 +28,13 @@ from swallow_exp.config.compose import PRIMARY
 from swallow_exp.config.levels import shipped_folder
 from swallow_exp.config.overrides import set_value
 from swallow_exp.config.schema import Config, MachineConfig
-from swallow_exp.sweep.build import output_root
 from swallow_exp.sweep.cells import PROCESS, CellJob, next_action, run_locally, run_shared, settled_exit_code
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.grid import Sweep, expand_sweep, write_sweep
-from swallow_exp.sweep.launch import CellResult, list_failures, results_of, sweep_exit_code
 from swallow_exp.sweep.lease import is_held, read_lease
 from swallow_exp.sweep.preflight import check_sweep
+from swallow_exp.sweep.prepare import output_root
+from swallow_exp.sweep.runs import CellResult, list_failures, results_of, sweep_exit_code
 
 HYDRA_WORDS = ("hydra/", "hydra.")
 INSTALL = {

@@ -29,9 +29,9 @@ from swallow_exp.corpus.hub import hub_dataset
 from swallow_exp.corpus.inputs import MINIATURE_PARTS, find_inputs, miniature_part
 from swallow_exp.corpus.pairs import read_pairs_of
 from swallow_exp.corpus.read import read_documents_of
-from swallow_exp.sweep.build import TOKENIZER_NAME, output_root
 from swallow_exp.sweep.cells import CellJob, next_action
 from swallow_exp.sweep.expand import Cell
+from swallow_exp.sweep.prepare import TOKENIZER_NAME, output_root
 from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.why import check_one_factor
 

@@ -23,11 +23,11 @@ from swallow_exp.artefact.files import make_folder, write_text_atomic
 from swallow_exp.artefact.paths import logs_folder
 from swallow_exp.config.overrides import set_value
 from swallow_exp.config.schema import Config
-from swallow_exp.sweep.build import output_root
 from swallow_exp.sweep.cells import CellJob, settled_exit_code
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.grid import Sweep, write_sweep
 from swallow_exp.sweep.lease import read_lease
+from swallow_exp.sweep.prepare import output_root
 
 TEMPLATES = Path(__file__).with_name("templates")
 SWALLOW = (sys.executable, "-m", "swallow_exp")

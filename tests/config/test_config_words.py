@@ -134,9 +134,9 @@ def test_a_warmup_as_long_as_the_run_is_a_remark() -> None:
 
 
 def test_show_and_train_say_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from swallow_exp.sweep import launch
+    from swallow_exp.sweep import runs
 
-    monkeypatch.setattr(launch, "carry_out", lambda composed, train_only: 0)
+    monkeypatch.setattr(runs, "carry_out", lambda composed, train_only: 0)
     words = ["budget=smoke", "optim.warmup_steps=40", f"paths.out={tmp_path}"]
     assert cli.run_verb(["show", *words]) == 0 and "learning rate never reaches its peak" in capsys.readouterr().out
     assert cli.run_verb(["train", *words]) == 0 and "learning rate never reaches its peak" in capsys.readouterr().err

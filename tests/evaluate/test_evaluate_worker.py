@@ -54,7 +54,7 @@ def test_stop_signal(
     monkeypatch.setattr(run, "evaluate_runs", moment)
     assert worker.main(["--out", str(tmp_path), "some-run"]) == 75
     said = capsys.readouterr().err
-    assert said == "evaluate: stopped by SIGTERM; finished tasks are kept, the same command continues\n"
+    assert said == "evaluate: stopped; finished tasks are kept, the same command continues\n"
 
 
 def test_a_defect_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

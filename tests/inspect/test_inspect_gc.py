@@ -176,6 +176,7 @@ def test_nothing_goes_without_yes(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     told = swallow("gc", "--out", str(tmp_path))
     assert told.returncode == 0 and "5 things, 3." in told.stdout and "would go; nothing was removed" in told.stdout, told
+    assert [line[:9] for line in told.stdout.splitlines()[:-1]] == ["would go "] * 5
     assert [path for path in sorted(tmp_path.rglob("*")) if path.suffix != ".lock"] == before
     rows = json.loads(swallow("gc", "--out", str(tmp_path), "--json").stdout)
     assert rows["removed"] is False and len(rows["items"]) == 5 and rows["bytes"] == sum(row["bytes"] for row in rows["items"])

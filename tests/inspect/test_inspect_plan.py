@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,31 @@ def test_marks_just_before_the_end_are_counted_and_change_no_run() -> None:
     ):
         with pytest.raises(RequestError, match=said):
             compose_config([*LLAMA, *words])
+
+
+def test_a_local_model_is_counted_from_its_folder(tmp_path: Path) -> None:
+    stated = compose_config(["base_model=tiny_llama2"]).config.base_model
+    plain = {
+        "model_type": "llama", "hidden_size": stated.hidden_size, "intermediate_size": stated.intermediate_size, "vocab_size": 512,
+        "num_hidden_layers": stated.num_layers, "num_attention_heads": stated.num_heads, "num_key_value_heads": stated.num_kv_heads,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+    shape = ["hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "num_pieces"]
+    words = ["base_model=tiny_llama2", *(f"base_model.{name}=0" for name in shape), f"base_model.path={tmp_path}", "vocabulary=base"]
+    config = compose_config([*words, "optim=miniature", "budget=smoke", "mixture=miniature_en"]).config
+    found = estimate_cell(config, plan=None, vocabulary_size=None, stated=StatedSpeed(tokens_per_second=100.0), measured={})
+    config.base_model = replace(stated, num_pieces=512)
+    assert found.flops and found.parameters and found.disk_bytes and found.gib
+    assert found == estimate_cell(config, plan=None, vocabulary_size=None, stated=StatedSpeed(tokens_per_second=100.0), measured={})
+    assert (found.gpu_hours, found.cpu_hours) == (None, pytest.approx(found.positions / 100 / 3600))
+    (tmp_path / "config.json").unlink()
+    config.base_model = compose_config(words).config.base_model
+    lost = estimate_cell(config, plan=None, vocabulary_size=None, stated=StatedSpeed(), measured={})
+    assert lost.flops is None and any("no readable config.json" in flag for flag in lost.flags)
+
+
+def test_a_page_says_nothing_twice(tmp_path: Path) -> None:
+    question, overrides = question_of_plan(["vocabulary=base,miniature_ja", "seed=0,1,2", set_value("paths.out", tmp_path)])
+    page = plan_page(question, plan_cells(expand_question(question, overrides), StatedSpeed()))
+    assert page.count("miniature_ja vs base") == 1 and "contrasts, each for 3 seeds:" in page
+    assert "D.4" not in page and "GPU-h" not in page and "CPU-h" in page and "price" not in page

@@ -14,6 +14,7 @@ import pytest
 
 from swallow_exp.artefact.files import read_json, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths, cell_lease, sweep_file
+from swallow_exp.artefact.processes import INTERRUPTED
 from swallow_exp.inspect.status import status_rows, status_table
 from swallow_exp.record.events import append_events, last_events
 from swallow_exp.record.status import STALE_AFTER_SECONDS, write_status
@@ -111,3 +112,23 @@ def test_training_is_found_behind_a_long_evaluation(run: RunPaths) -> None:
     append_events(run.events, [score] * 3_000)
     (row,) = status_rows(run.out)
     assert row["gpu_hours"] == pytest.approx(4 * 1.8e15 / 0.5e12 / 3600) and row["eta_seconds"] == pytest.approx(300)
+
+
+def test_states_in_the_words_of_a_sweep(run: RunPaths) -> None:
+    write_status(run.status, "preempted", cause="SIGTERM")
+    assert status_rows(run.out)[0]["state"] == "preempted"
+    write_status(run.status, "preempted", cause=INTERRUPTED)
+    assert status_rows(run.out)[0]["state"] == "stopped"
+    write_status(run.status, "trained")
+    for tasks, word in ((1, "done"), (4, "trained")):
+        write_json_atomic(sweep_file(run.out, "s"), {"cells": [{"run_id": "run", "marks": 3, "tasks": tasks}]})
+        assert status_table(status_rows(run.out, "s"), as_json=False).splitlines()[1].split()[1] == word
+
+
+def test_hours_of_a_cpu_are_called_so(run: RunPaths) -> None:
+    assert "GPU-h" in status_table(status_rows(run.out), as_json=False)
+    with run.config.open("a", encoding="utf-8") as config:
+        config.write("machine:\n  accelerator: cpu\n")
+    (row,) = status_rows(run.out)
+    assert row["gpu_hours"] is None and row["cpu_hours"] == pytest.approx(4 * 1.8e15 / 0.5e12 / 3600)
+    assert "CPU-h" in status_table([row], as_json=False) and "GPU-h" not in status_table([row], as_json=False)

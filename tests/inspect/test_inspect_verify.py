@@ -19,7 +19,7 @@ from swallow_exp.inspect.verify import verify, verify_and_print
 from swallow_exp.model.folder import weights_digest
 from swallow_exp.record.identity import identity_of
 from swallow_exp.record.status import write_status
-from swallow_exp.sweep.build import run_paths
+from swallow_exp.sweep.prepare import run_paths
 from swallow_exp.tokens.build_shards import build_tokens
 from swallow_exp.vocabulary.build_vocabulary import build_vocabulary
 

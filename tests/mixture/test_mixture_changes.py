@@ -15,7 +15,7 @@ from swallow_exp.artefact.paths import RunPaths, artefact_folder
 from swallow_exp.config import Config
 from swallow_exp.mixture.build_plan import build_plan
 from swallow_exp.mixture.changes import digests_of, find_digests, inputs_digest, name_changes
-from swallow_exp.sweep.build import check_inputs
+from swallow_exp.sweep.prepare import check_inputs
 from swallow_exp.train.fit import state_to_resume
 
 Inputs = dict[str, dict[str, str]]

@@ -12,10 +12,10 @@ import pytest
 
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.config.compose import Composed, compose_config
-from swallow_exp.sweep import launch
+from swallow_exp.sweep import runs
 from swallow_exp.sweep.cells import CellJob
 from swallow_exp.sweep.expand import Cell
-from swallow_exp.sweep.launch import CellResult
+from swallow_exp.sweep.runs import CellResult
 
 FAKE_CELL = (sys.executable, str(Path(__file__).with_name("fake_cell.py")))
 
@@ -37,7 +37,7 @@ class Grid:
         self.broken.write_text(" ".join(f"cell-{number}" for number in numbers))
 
     def run_here(self, jobs: int = 4) -> list[CellResult]:
-        return launch.run_cells(self.cells, out=self.out, jobs=jobs, command=FAKE_CELL)
+        return runs.run_cells(self.cells, out=self.out, jobs=jobs, command=FAKE_CELL)
 
     def jobs(self) -> list[CellJob]:
         return [CellJob.of(cell, self.out, command=FAKE_CELL) for cell in self.cells]
@@ -53,7 +53,7 @@ class Grid:
 @pytest.fixture
 def make_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Grid]:
     monkeypatch.setenv("FAKE_CELLS_BROKEN", str(tmp_path / "broken"))
-    monkeypatch.setattr(launch, "build_stages", lambda config, upto, tell: None)  # fake cells share no artefacts
+    monkeypatch.setattr(runs, "build_stages", lambda config, upto, tell: None)  # fake cells share no artefacts
 
     def make(num_cells: int, name: str = "out") -> Grid:
         cells = [Cell({}, seed, (f"seed={seed}",), composed(), f"cell-{seed}", f"seed {seed}") for seed in range(num_cells)]

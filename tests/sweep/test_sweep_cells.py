@@ -17,11 +17,20 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
-from swallow_exp.artefact.paths import RunPaths
-from swallow_exp.record.status import STALE_AFTER_SECONDS, read_status
+from swallow_exp.artefact.paths import RunPaths, cell_lease
+from swallow_exp.artefact.units import format_count
+from swallow_exp.config.compose import compose_config
+from swallow_exp.record.events import append_events
+from swallow_exp.record.identity import identity_of, run_id_of
+from swallow_exp.record.status import STALE_AFTER_SECONDS, read_status, write_status
+from swallow_exp.sweep import runs
+from swallow_exp.sweep.board import Board
 from swallow_exp.sweep.cells import next_action, request_digest, run_locally, run_shared, settled_exit_code
-from swallow_exp.sweep.launch import list_failures, sweep_exit_code
 from swallow_exp.sweep.lease import claim_lease, is_held, keep_lease, read_lease
+from swallow_exp.sweep.prepare import config_text
+from swallow_exp.sweep.progress import shown_state
+from swallow_exp.sweep.runs import list_failures, results_of, sweep_exit_code
+from swallow_exp.train.screen import format_duration
 
 DRILL = Path(__file__).with_name("sweep_drill.py")
 ELSEWHERE = {"host": "othernode", "place": "othernode 1", "pid": 1, "born": "1", "job": None, "goal": "g", "exit_code": None}
@@ -224,7 +233,7 @@ def test_a_worker_that_leaves_quietly_has_failed(make_grid: Callable[..., Any]) 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(make_grid: Callable[..., Any]) -> None:
     calm, grid = make_grid(6, "calm"), make_grid(6)
-    calm.run_locally(jobs=3)
+    calm.run_here(jobs=3)
     environment = {**os.environ, "FAKE_CELLS_SECONDS": "0.4"}
     command = [sys.executable, str(DRILL), str(grid.out), "6", "2"]
     chance = random.Random(7)
@@ -241,3 +250,72 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(make_grid: Callable[
         assert (run.folder / "steps").read_text().splitlines() == [f"step {step}" for step in range(4)]  # none twice
         assert read_status(run.status)["attempts"] == len((run.folder / "launches").read_text().splitlines())
         assert read_json(run.folder / "record.json")
+
+
+def test_a_stopped_sweep_says_what_never_started(make_grid: Callable[..., Any]) -> None:
+    grid = make_grid(3)
+    first, second, third = grid.jobs()
+    saving = "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); os.kill(os.getppid(), 2); time.sleep(30)"
+    write_status(first.run.status, "preempted", trained_tokens=2, cause="SIGTERM")
+    jobs = [replace(first, command=(sys.executable, "-c", saving)), second, third]
+    codes = run_locally(jobs, at_once=1)
+    assert codes == {"cell-0": 75, "cell-1": 75, "cell-2": 75}
+    assert read_status(first.run.status)["cause"] == "Ctrl-C" and shown_state(read_status(first.run.status)) == "stopped"
+    results = results_of(grid.cells, {job.run_id: job for job in jobs}, codes, {"cell-2": "a; expected b; c"})
+    assert list_failures("sweep", results).splitlines()[1:] == [
+        f"  cell-0: stopped, saved at 2 tokens, log {first.log}",
+        "  cell-1: not started",
+        "  refused: a; expected b; c",
+        "    cell-2",
+    ]
+    assert first.log.is_file() and not second.log.exists()
+
+
+def test_cells_that_are_refused_for_one_reason_are_said_once(make_grid: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = make_grid(3)
+
+    def refuse(config: Any, upto: str, tell: Any) -> None:
+        raise RequestError("too much", expected="less", remedy="take less")
+
+    monkeypatch.setattr(runs, "build_stages", refuse)
+    results = grid.run_here()
+    assert sweep_exit_code(results) == 2 and grid.launches() == [0, 0, 0]
+    listed = list_failures("sweep", results)
+    assert listed.count("too much; expected less; take less") == 1 and "log" not in listed
+    assert [line.strip() for line in listed.splitlines()[2:]] == ["cell-0", "cell-1", "cell-2"]
+
+
+def test_progress_without_a_terminal(make_grid: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    grid = make_grid(1)
+    (job,) = grid.jobs()
+    grid.cells[0].composed.config.tracking.log_line_seconds, before = 0.0, grid.cells[0].composed.config.tracking.log_line_seconds
+    try:
+        with Board(grid.cells, grid.out) as board:
+            board.started(job.run_id, job.log)
+            write_status(job.run.status, "running", trained_tokens=500)
+            row = {"kind": "train", "trained_tokens": 500, "tokens_per_second": 100.0}
+            append_events(job.run.events, [row])
+            board.refresh()
+            write_status(job.run.status, "failed", cause="no memory")
+            board.finished(job.run_id, 1, job.log)
+    finally:
+        grid.cells[0].composed.config.tracking.log_line_seconds = before
+    budget = grid.cells[0].composed.config.budget.tokens
+    assert capsys.readouterr().err.splitlines() == [
+        f"cell-0: started, log {job.log}",
+        f"cell-0: training, 500 of {format_count(budget)} tokens, {format_duration((budget - 500) / 100)} left",
+        f"cell-0: FAILED (exit 1): no memory, log {job.log}",
+    ]
+
+
+def test_a_cell_process_carries_out_the_folder_it_is_given(tmp_path: Path) -> None:
+    composed = compose_config(["base_model=miniature", f"paths.out={tmp_path}", "seed=3"])
+    run = RunPaths.of(tmp_path, run_id_of(identity_of(composed.plain)))
+    run.folder.mkdir(parents=True)
+    line = [sys.executable, "-m", "swallow_exp.sweep.cell_process", str(run.folder)]
+    empty = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert empty.returncode == 2 and len(empty.stderr.splitlines()) == 1 and "no readable config.yaml" in empty.stderr
+    run.config.write_text(config_text(composed.plain), encoding="utf-8")
+    refused = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "run `swallow demo` first" in refused.stderr
+    assert read_lease(cell_lease(tmp_path, run.run_id))["exit_code"] == 2  # of this very run

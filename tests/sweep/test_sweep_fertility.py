@@ -10,7 +10,7 @@ import pytest
 from swallow_exp.cli import run_verb
 from swallow_exp.config.compose import compose_config
 from swallow_exp.record.token_counts import read_counts
-from swallow_exp.sweep.build import base_tokenizer, build_stages, reference_of
+from swallow_exp.sweep.prepare import base_tokenizer, build_stages, reference_of
 
 LEVELS = Path(__file__).resolve().parents[1] / "data" / "levels"
 SMALL = [

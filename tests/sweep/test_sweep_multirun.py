@@ -14,8 +14,8 @@ import pytest
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
-from swallow_exp.sweep.launch import CellResult, list_failures, sweep_exit_code
 from swallow_exp.sweep.multirun import carry_out_job, choose_launcher, launch_through, open_sweeper, scheduler_words
+from swallow_exp.sweep.runs import CellResult, list_failures, sweep_exit_code
 
 PLUGINS = {"joblib": "hydra_plugins.hydra_joblib_launcher", "submitit_local": "hydra_plugins.hydra_submitit_launcher"}
 

@@ -22,11 +22,11 @@ from swallow_exp.config.layout import Layout
 from swallow_exp.evaluate.launch import launch_evaluation
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.board import Board, describe_end
-from swallow_exp.sweep.build import await_run, build_stages, output_root, prepare_run, run_paths
 from swallow_exp.sweep.cells import PROCESS, CellJob, request_digest, run_locally, run_shared
 from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
 from swallow_exp.sweep.lease import keep_lease, read_lease
+from swallow_exp.sweep.prepare import await_run, build_stages, output_root, prepare_run, run_paths
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import NodeRank
