@@ -1,4 +1,4 @@
-"""Completion with the tab key: verbs, flags, groups, their levels, and questions. Needs the extra `completion`.
+"""Completion with the tab key: verbs, flags, groups, levels and questions (extra `completion`).
 
     eval "$(register-python-argcomplete swallow)"       in ~/.bashrc or ~/.zshrc
 
@@ -31,7 +31,7 @@ def words_beginning_with(prefix: str, parsed_args: Namespace, **_: Any) -> list[
 
 
 def complete(verbs: Mapping[str, Verb]) -> None:
-    """Answer the shell's question and end the process, if argcomplete is installed and the shell asked."""
+    """Answer the shell and end the process, if argcomplete is installed."""
     try:
         import argcomplete
     except ImportError:

@@ -160,9 +160,9 @@ def _dest(flag: str) -> str:
 
 
 def parse_verb(name: str, verb: Verb, words: Sequence[str]) -> Namespace:
-    """What stands behind the verb: `overrides`, `names`, and an attribute per flag of FLAGS (None or False where it is not given).
+    """Parse what stands behind the verb -> `overrides`, `names`, and an attribute per flag.
 
-    Raises RequestError.
+    A flag that is not given is None, False or an empty list. Raises RequestError.
     """
     parser = verb_parser(name, verb)
     try:
@@ -223,7 +223,10 @@ def no_names(arguments: Namespace, verb: str) -> None:
 
 
 def names(arguments: Namespace, verb: str, least: int, most: int, what: str) -> list[str]:
-    """The bare words, `least` to `most` of them. Raises RequestError for another number, or for overrides."""
+    """The bare words, `least` to `most` of them.
+
+    Raises RequestError for another number, or for overrides.
+    """
     if arguments.overrides:
         raise RequestError(f"swallow {verb} {arguments.overrides[0]}", expected=what, remedy="this verb takes no overrides")
     if not least <= len(arguments.names) <= most:

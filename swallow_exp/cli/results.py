@@ -1,4 +1,4 @@
-"""Verbs that read results and share them. Imports stay inside: `swallow --help` costs nothing."""
+"""Verbs that read results and share them. Imports stay inside, so that help is fast."""
 
 from __future__ import annotations
 

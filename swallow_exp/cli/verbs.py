@@ -1,4 +1,4 @@
-"""Verbs that compose, build, run and look after. Imports stay inside: `swallow --help` costs nothing."""
+"""Verbs that compose, build, run and look after. Imports stay inside, so that help is fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a whole config: single fields by their table, then what spans fields and groups. They never edit.
+"""Checks of a whole config: single fields, then what spans fields and groups. They never edit.
 
 Reads/Writes  nothing.
 """

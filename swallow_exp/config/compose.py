@@ -35,7 +35,7 @@ class Composed:
 
     @property
     def remarks(self) -> list[str]:
-        """What can be carried out, and is hardly meant: a line each for whoever shows or trains the run."""
+        """Warnings about what can be carried out and is hardly meant, a line each."""
         optim, budget = self.config.optim, self.config.budget
         remark = warmup_remark(optim, math.ceil(budget.tokens / (optim.sequence_length * optim.global_batch_sequences)))
         return [remark] if remark else []

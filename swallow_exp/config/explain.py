@@ -132,7 +132,7 @@ RULES: tuple[tuple[str, Callable[[re.Match[str], str, Dirs], RequestError]], ...
     (r"Missing mandatory value: ([\w.]+)(?: full_key: ([\w.]+))?", _missing),
     (r"Interpolation key '([^']+)' not found", _interpolation),
 )
-# pattern of the message, then what was given, what was expected and what to do; {0} is what the pattern found
+# pattern of the message, what was given, what was expected, the remedy; {0} is what was found
 SENTENCES = (
     (
         r"(?:field '[\w.]+' is not Optional|Incompatible value 'None' for field of type '\w+') full_key: ([\w.]+)",
@@ -180,7 +180,7 @@ def _leaves(kind: Any = Config, prefix: str = "") -> list[str]:
 
 
 def _suggest(word: str, known: Sequence[str], group: str = "") -> str:
-    """The names that begin with the word, or hold it, or are the closest to it, as a question. Empty when there is none."""
+    """Names that begin with the word, or hold it, or are closest to it, as a question; or nothing."""
     others = [name for name in known if name != word]
     close = [name for name in others if len(word) > 1 and name.startswith(word)]
     close = close or [name for name in others if len(word) > 2 and word in name]

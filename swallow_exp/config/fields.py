@@ -1,4 +1,4 @@
-"""Rules of single fields: what a value must be, and what to do when it is not. Rules that span fields are in checks.
+"""Rules of single fields: what a value must be, and the remedy. Rules that span fields: checks.
 
 Reads/Writes  nothing.
 """

@@ -1,4 +1,4 @@
-"""Level files: where they lie, what they say of themselves, and what YAML would make of their words.
+"""Level files: where they lie, how they describe themselves, and which words they may hold.
 
 (1) find      conf/ and sweeps/ of the checkout or of the installed package, and the user's folders
 (2) describe  the first sentence of a file's leading comment
@@ -60,7 +60,10 @@ def describe_level(path: Path) -> str:
 
 
 def levels_page(group: str, config_dirs: Sequence[Path] = ()) -> str:
-    """A line for each level of a group, with the user's own marked by where they lie. Raises RequestError for an unknown group."""
+    """A line for each level of a group. The user's own are marked with their path.
+
+    Raises RequestError for an unknown group.
+    """
     groups = list_groups(config_dirs)
     if group not in groups:
         raise RequestError(f"{group}=?", expected=f"one of the groups {', '.join(groups)}", remedy="write GROUP=?")
@@ -93,7 +96,7 @@ def check_own_levels(folder: Path) -> None:
 
 @cache
 def check_words(path: Path, changed: int = 0) -> None:
-    """Refuse a word without quotes where text belongs, if YAML reads something else: no, on, 12:30, 1e3, 83e2010, 0123.
+    """Refuse an unquoted word where text belongs if YAML reads something else (no, 12:30, 1e3, 0123).
 
     A file that `changed` (nanoseconds) is read again. Raises RequestError.
     """
@@ -120,7 +123,7 @@ def check_words(path: Path, changed: int = 0) -> None:
 
 
 def _text_nodes(node: Any, kind: Any, where: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, str]]:
-    """Plain scalars that stand where text belongs: fields and list items that are text, all keys, and names of other levels."""
+    """Unquoted scalars where text belongs: text fields, items of text lists, keys, names of levels."""
     import yaml
 
     if any(node is other for other in above):  # an anchor that holds itself: composing says it
@@ -140,7 +143,10 @@ def _text_nodes(node: Any, kind: Any, where: str, above: tuple[Any, ...] = ()) -
 
 
 def refuse_merged_shares(loader: Any, primary: str, overrides: Sequence[str], config_dirs: Sequence[Path]) -> None:
-    """Refuse a mixture whose weights or groups come from two files: Hydra would merge them, name by name. Raises RequestError."""
+    """Refuse a mixture whose weights or groups come from two files: Hydra would merge them.
+
+    Raises RequestError.
+    """
     from hydra.types import RunMode
 
     folders = [*config_dirs, shipped_folder("conf")]

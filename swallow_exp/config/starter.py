@@ -1,4 +1,4 @@
-"""A user's own folder to begin with: levels of their text and their model, and one question, with comments that say what to change.
+"""A user's own folder to begin with: levels for their text and model, and one commented question.
 
 Reads   nothing
 Writes  FOLDER/{source,mixture,base_model,sweeps}/*.yaml and the empty folders of FOLDER/text, all of it or nothing
@@ -44,7 +44,8 @@ files: ["pairs/*.tsv"] # English, tab, Japanese; or JParaCrawl's layouts; or JSO
 heldout_fraction: 0.05
 """,
     "mixture/mine.yaml": """\
-# How the text is mixed. Weights sum to 1; pairs come on top. Without pairs: drop parallel_source and the line of my_pairs.
+# How the text is mixed. Weights sum to 1, and pairs come on top.
+# Without pairs, drop parallel_source and the line of my_pairs.
 name: mine
 weights: {ja_docs: 0.9, en_docs: 0.1}
 parallel_source: my_pairs # what parallel=... levels use
@@ -54,16 +55,17 @@ defaults:
   - /source@sources.my_pairs: my_pairs
 """,
     "base_model/my_model.yaml": """\
-# The model that is trained further: for now a tiny Llama with random weights, behind the SentencePiece tokenizer of your model.
+# The model that is trained further: for now a tiny Llama with random weights.
 name: my_model
-tokenizer: ${paths.data}/tokenizer.model
+tokenizer: ${paths.data}/tokenizer.model # the SentencePiece tokenizer of your model
 hidden_size: 128
 intermediate_size: 344
 num_layers: 2
 num_heads: 4
 num_kv_heads: 4
 max_position_embeddings: 1024
-# Your own weights: a Hugging Face folder of Llama shape. Give it another name:, and drop the lines above, from tokenizer: on.
+# Your own weights: a Hugging Face folder of Llama shape. Give it another name, drop the lines above
+# from tokenizer on, and name the folder:
 # path: /models/Llama-2-7b-hf
 """,
     f"sweeps/{QUESTION}.yaml": """\
@@ -81,8 +83,9 @@ overrides:
 
 
 def write_starter(folder: Path, data: Path | None = None) -> Path:
-    """Write the levels and the question into a new or empty folder -> the folder of the user's text (`data`, or FOLDER/text).
+    """Write the levels and the question into a new or empty folder -> where the text lies.
 
+    That is `data`, or FOLDER/text.
     Raises RequestError for a folder that holds something already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
