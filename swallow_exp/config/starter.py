@@ -73,9 +73,9 @@ max_position_embeddings: 1024
 question: What do expansion and our pairs do to this model?
 fixed: {base_model: my_model, mixture: mine, budget: miniature, optim: miniature, suite: heldout}
 baseline: {vocabulary: base, parallel: none} # what the others are compared with
-grids: # two factors, two levels each: four runs
+grids: # two factors, two levels each: four cells
   - {vocabulary: [base, ja_16k], parallel: [none, ntp_mixed]}
-seeds: [0] # more of them show how much is chance
+seeds: [0, 1, 2] # three runs per cell: one run per cell has no verdict
 overrides:
   - OVERRIDE # where your files lie
 """,

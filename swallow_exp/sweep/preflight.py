@@ -58,6 +58,7 @@ def check_sweep(question: Question, cells: Sequence[Cell]) -> None:
 
 def check_text(cells: Sequence[Cell]) -> None:
     """Refuse cells whose text is not there, or whose pairs exceed the budget. Raises RequestError."""
+    _missing.cache_clear()  # files may have come since the last look
     found: dict[str, tuple[RequestError, list[str]]] = {}
     for cell in cells:
         for error in (missing_text(cell.composed.config), pairs_past_budget(cell.composed.config)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_every_cell_of_the_question_composes(name: str, tmp_path: Path) -> None:
     text = write_starter(tmp_path / name)
     assert text == tmp_path / name / TEXT and (text / "ja").is_dir()
     cells = expand_sweep([f"+sweep={QUESTION}"], [tmp_path / name]).cells
-    assert [cell.label for cell in cells] == ["base none", "base ntp_mixed", "ja_16k none", "ja_16k ntp_mixed"]
+    assert list(dict.fromkeys(cell.label for cell in cells)) == ["base none", "base ntp_mixed", "ja_16k none", "ja_16k ntp_mixed"]
     for cell in cells:
         config = cell.composed.config
         assert config.paths.data == str(text) and config.base_model.tokenizer == f"{text}/tokenizer.model"
@@ -77,9 +78,20 @@ def test_init_shows_the_first_run_and_says_what_comes_next(
     commands = re.findall(r"^  swallow (\S+) (.*?)(?:    .*)?$", page, flags=re.MULTILINE)
     assert [verb for verb, _ in commands] == ["plan", "train", "train", "report"]
     assert "budget=smoke mixture.sources.my_pairs.max_documents=100" in commands[1][1]
+    plan_only = [*"train --plan-only".split(), *commands[1][1].split()]
+    with pytest.raises(RequestError, match="source ja_docs: no file matches"):  # nothing lies there yet
+        cli.run_verb(plan_only)
+    for number, name in enumerate(("ja/a.jsonl", "en/a.jsonl")):
+        write_lines(tmp_path / "my" / "text" / name, [json.dumps({"text": f"text {number}"})])
+    write_lines(tmp_path / "my" / "text" / "pairs" / "a.tsv", ["one\t一", "two\t二"])
     assert cli.run_verb(["plan", *commands[0][1].split()]) == 0
-    assert cli.run_verb([*"train --plan-only".split(), *commands[1][1].split()]) == 0
-    assert capsys.readouterr().out.count("-smoke-s0-") == 4
+    assert cli.run_verb(plan_only) == 0
+    assert capsys.readouterr().out.count("-smoke-s") == 12
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_levels_describe_themselves_and_are_the_readmes(tmp_path: Path) -> None:
