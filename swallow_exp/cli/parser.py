@@ -93,6 +93,8 @@ FLAGS: Mapping[str, Flag] = {
     "--template": Flag("your site's own script template", "FILE", _path),
     "--mfu": Flag("count with this share of a GPU's peak (default: runs measured here, else the paper's)", "SHARE", positive_number),
     "--tokens-per-second": Flag("count with this speed of one GPU", "N", positive_number),
+    "--detect": Flag("say how many seeds a true difference of so many points needs", "POINTS", positive_number),
+    "--noise": Flag("noise between runs, one standard deviation in points (default: a null study's)", "POINTS", positive_number),
     "--price": Flag("price of a GPU-hour, in any currency", "P", positive_number),
     "--follow": Flag("wait for further checkpoints and evaluate them as they appear"),
     "--fraction": Flag("ask a fixed share of each dataset's items, as suite.fraction=F", "F", _text),

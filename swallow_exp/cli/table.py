@@ -56,8 +56,8 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
             verbs.plan,
             "count what a grid, or one run, will take: tokens, FLOPs, GPU-hours, GiB, disk, days, price",
             ("NAME [GROUP=LEVEL ...]", *GRIDS, CHOICES),
-            ("--mfu", "--tokens-per-second", "--price", "--json", "--config-dir"),
-            ("plan main --price 2.50", "plan question --config-dir my budget=smoke"),
+            ("--mfu", "--tokens-per-second", "--price", "--detect", "--noise", "--json", "--config-dir"),
+            ("plan main --price 2.50", "plan question --config-dir my --detect 2.0"),
             "NAME is a question: a file of sweeps/, or of sweeps/ in your --config-dir. It starts nothing.",
         ),
         "status": Verb(

@@ -171,6 +171,7 @@ def plan(arguments: Namespace) -> int:
     """What a grid, or one run, will take before it runs."""
     import json
 
+    from swallow_exp.cli.power import plan_power
     from swallow_exp.inspect.plan import plan_cells, plan_page, plan_plain
     from swallow_exp.inspect.speed import StatedSpeed
     from swallow_exp.sweep.grid import expand_sweep
@@ -182,10 +183,12 @@ def plan(arguments: Namespace) -> int:
     named = [f"+sweep={name}" for name in arguments.names]
     sweep = expand_sweep([*named, *arguments.overrides], arguments.config_dir, or_one_run=True)
     planned = plan_cells(sweep.cells, stated)
+    power = plan_power(sweep, planned, detect=arguments.detect, noise=arguments.noise)
     if arguments.json:
-        print(json.dumps(plan_plain(sweep.question, planned, sweep.remarks), indent=1))
+        print(json.dumps({**plan_plain(sweep.question, planned, sweep.remarks), "power": power.plain()}, indent=1))
     else:
         print(plan_page(sweep.question, planned, sweep.remarks))
+        print(power.page())
     return EXIT_DONE
 
 
