@@ -99,11 +99,12 @@ class Comparer:
         spread = self.noise.spread(measure)
         part = None if spread is None else spread.within if own_start else spread.paired
         pooled = None if part is None else Part(part.variance * scale, part.freedom)
+        unpaired = None if spread is None else Part(spread.within.variance * scale, spread.within.freedom)
         recorded = self._recorded(measure, seeds, scale, own_start=own_start)
         floor = lattice_variance(measure, num_items) * scale
 
         def noise_of(differences_S: FloatArray) -> RunNoise:
-            found = run_noise(differences_S, cells=cells, spread=spread, pooled=pooled, recorded=recorded, floor=floor)
+            found = run_noise(differences_S, cells=cells, spread=spread, pooled=pooled, unpaired=unpaired, recorded=recorded, floor=floor)
             if found.decides:
                 return found
             return checkpoint_noise(self.study, measure, [side[-1][1] for side in seeds[0]]) or found

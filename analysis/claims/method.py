@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.claims.claim import FLOOR_POINTS, MARGINS, SIGNIFICANCE, WARNINGS
-from analysis.claims.noise import DECIDING, FEWEST_CHECKPOINTS, MOST_CHECKPOINTS, OWN_LEVEL, TOLD_APART, UPPER
+from analysis.claims.noise import DECIDING, FEWEST_CHECKPOINTS, MOST_CHECKPOINTS, OWN_LEVEL, PAIRED_FROM, TOLD_APART, UPPER
 from analysis.claims.variance import CONFIDENCE
 
 
@@ -36,6 +36,7 @@ def method_document(margins: Mapping[str, float] | None = None) -> dict[str, obj
                 f"{TOLD_APART:g} or when it is above the {UPPER:.0%} quantile on half of the measures; a comparison whose own "
                 f"spread is above the pool's {1 - OWN_LEVEL:.0%} quantile is judged by its own seeds"
             ),
+            "pairing": f"believed from {PAIRED_FROM} degrees of freedom on; below, the larger of paired and unpaired spread counts",
             "lower_bound": f"the last {FEWEST_CHECKPOINTS} to {MOST_CHECKPOINTS} checkpoints around straight lines: no verdict",
         },
         "verdicts": {

@@ -47,6 +47,9 @@ FEWEST_CHECKPOINTS, MOST_CHECKPOINTS = 3, 5
 TOLD_APART = 0.002
 UPPER = 0.95  # quantile that a cell must pass on half of the measures to be noisy on all
 OWN_LEVEL = 0.05  # own spread above this upper quantile of the pool's: the comparison is on its own
+# Differences of two or three seeds may agree by chance, however far each run is from the next of its cell. That pairing makes a
+# difference quiet is believed from so many degrees of freedom on; below, the larger of paired and unpaired spread counts.
+PAIRED_FROM = 4
 FEWEST_CELLS = 3  # two cells have mirrored residuals: nothing tells which one is noisy
 
 Scores = Mapping[str, Mapping[int, float]]  # cell -> seed -> score
@@ -221,6 +224,7 @@ def run_noise(
     cells: Sequence[str],
     spread: Spread | None,
     pooled: Part | None,
+    unpaired: Part | None,
     recorded: Recorded | None,
     floor: float,
 ) -> RunNoise:
@@ -230,7 +234,8 @@ def run_noise(
         differences_S: the difference of each seed.
         cells: cells of the arms.
         spread: of this measure, pooled over the sweep.
-        pooled: what the spread means for a difference of one run.
+        pooled: what the paired spread means for a difference of one run.
+        unpaired: what the spread within cells would mean for runs that share no seed.
         recorded: from a null study.
         floor: variance of rounding in a difference of one run.
     """
@@ -241,18 +246,28 @@ def run_noise(
         usable = pooled and spread and pooled.freedom > own.freedom and not set(cells) & set(spread.apart)
         if usable and pooled and spread and not _larger(own, pooled):
             words += f", pooled with {_counted(len(spread.cells), 'cell')} of the sweep"
-            return RunNoise(SEEDS, pooled, f"{words}; {_freedom(pooled)}", spread.num_runs)
+            part, words = _cautious(pooled, unpaired, words)
+            return RunNoise(SEEDS, part, f"{words}; {_freedom(part)}", spread.num_runs)
         if recorded and recorded.part.freedom > own.freedom and own.variance <= recorded.part.variance:
             words += f", and the larger spread of null study {recorded.study}"
             return RunNoise(SEEDS, recorded.part, f"{words}; {_freedom(recorded.part)}", recorded.num_runs)
-        return RunNoise(SEEDS, own, f"{words}; {_freedom(own)}", runs)
+        part, words = _cautious(own, unpaired, words)
+        return RunNoise(SEEDS, part, f"{words}; {_freedom(part)}", runs)
     if pooled and spread:
         words = f"{_counted(spread.num_runs, 'run')} in {_counted(len(spread.cells), 'cell')} of the sweep that have several seeds"
-        return RunNoise(SWEEP, pooled, f"{words}; {_freedom(pooled)}", spread.num_runs)
+        part, words = _cautious(pooled, unpaired, words)
+        return RunNoise(SWEEP, part, f"{words}; {_freedom(part)}", spread.num_runs)
     if recorded:
         words = f"null study {recorded.study}, {_counted(recorded.num_runs, 'run')}; {_freedom(recorded.part)}"
         return RunNoise(NULL_STUDY, recorded.part, words, recorded.num_runs)
     return RunNoise(UNKNOWN, Part(inf, 1), "unknown: one run per side, and no seeds or null study to learn from")
+
+
+def _cautious(paired: Part, unpaired: Part | None, words: str) -> tuple[Part, str]:
+    """The paired spread, or the larger unpaired one while there are too few runs to believe in pairing."""
+    if unpaired is None or paired.freedom >= PAIRED_FROM or unpaired.variance <= paired.variance:
+        return paired, words
+    return unpaired, f"{words}, taken as unpaired"
 
 
 def _larger(own: Part, pooled: Part) -> bool:

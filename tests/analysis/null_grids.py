@@ -78,6 +78,7 @@ def claims_of(
                 cells=[f"c{c}" for c in places],
                 spread=spread,
                 pooled=Part(spread.paired.variance * scale, spread.paired.freedom) if spread else None,
+                unpaired=Part(spread.within.variance * scale, spread.within.freedom) if spread else None,
                 recorded=Recorded(Part(recorded * scale, 200), "null", 200) if recorded is not None else None,
                 floor=floor * scale,
             )

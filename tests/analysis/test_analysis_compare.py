@@ -282,10 +282,15 @@ def test_noise_of_several_seeds_is_the_spread_of_their_differences(tmp_path: Pat
         for seed in (0, 1, 2):
             write_run(tmp_path, f"{level}-s{seed}", level, seed=seed, marks=(1.0,), tasks=("mini_choice",))
     (claim,) = compare_contrasts(load_study(tmp_path, "parallel"))
+    study = load_study(tmp_path, "parallel")
+    scores = study.scores[study.scores["is_final"]].groupby("cell")["score"].apply(list)
     rounding = 2 * 0.5**2 / 12  # of two scores over 200 items
-    assert claim.run_noise == pytest.approx(np.sqrt((np.var(claim.seed_differences, ddof=1) + rounding) / 3))
+    paired = np.var(claim.seed_differences, ddof=1) + rounding
+    unpaired = sum(np.var(of, ddof=1) for of in scores) + rounding
+    assert claim.run_noise == pytest.approx(np.sqrt(max(paired, unpaired) / 3))
+    assert claim.run_freedom == (2 if paired >= unpaired else 4)  # two cells: nothing else to pool
     assert claim.noise_source.startswith("3 seeds of this comparison") and "one_run" not in warned(claim)
-    assert claim.run_freedom == 2  # two cells: their residuals are mirrored, so there is nothing to pool
+    assert ("taken as unpaired" in claim.noise_source) == (unpaired > paired)
     signs = {difference > 0 for difference in claim.seed_differences if difference}
     assert ("seeds_disagree" in warned(claim)) == (len(signs) > 1)
 

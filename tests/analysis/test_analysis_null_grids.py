@@ -11,7 +11,8 @@ from null_grids import STUDY, World, claims_of, judged
 
 from analysis.claims.claim import DEGRADED, EQUIVALENT, HELPS_LESS, HELPS_MORE, IMPROVED, ONE_RUN, Claim
 from analysis.claims.judge import judge
-from analysis.claims.noise import spread_of
+from analysis.claims.noise import run_noise, spread_of
+from analysis.claims.variance import NOTHING, Part, two_sided_p
 
 DECIDED = {IMPROVED, DEGRADED, HELPS_MORE, HELPS_LESS}
 CONTRASTS, MEASURES = 24, 12
@@ -145,3 +146,27 @@ def test_equal_scores_of_two_seeds_are_not_taken_for_no_noise() -> None:
     (claim,) = claims_of(right)
     assert claim.difference == pytest.approx(10.0) and claim.run_noise > 0.1
     assert judge(STUDY, [replace(claim, equivalence_margin=None)], {})[0].verdict != EQUIVALENT
+
+
+def test_three_seeds_of_two_cells_that_agree_by_chance_prove_nothing() -> None:
+    """Differences 0.018, 0.022 and 0.021 of scores that move by 0.03 from run to run: seen between runs that differed in nothing."""
+    scores = {"a": {0: 0.816, 1: 0.810, 2: 0.850}, "b": {0: 0.834, 1: 0.832, 2: 0.871}}
+    spread = spread_of(scores)
+    assert spread is not None
+    parts = [Part(part.variance * 2, part.freedom) for part in (spread.paired, spread.within)]
+    differences = [scores["b"][s] - scores["a"][s] for s in range(3)]
+    found = run_noise(differences, cells=["a", "b"], spread=spread, pooled=parts[0], unpaired=parts[1], recorded=None, floor=0.0)
+    assert found.part == parts[1] and "taken as unpaired" in found.words
+    assert two_sided_p(float(np.mean(differences)), found.of_mean(3), NOTHING) > 0.2
+
+
+def test_pairing_is_believed_once_there_are_enough_runs() -> None:
+    rng = np.random.default_rng(11)
+    shared = rng.normal(size=5) * 20
+    scores = {c: {s: shared[s] + rng.normal() * 0.5 for s in range(5)} for c in "ab"}
+    spread = spread_of(scores)
+    assert spread is not None
+    parts = [Part(part.variance * 2, part.freedom) for part in (spread.paired, spread.within)]
+    differences = [scores["b"][s] - scores["a"][s] for s in range(5)]
+    found = run_noise(differences, cells=["a", "b"], spread=spread, pooled=parts[0], unpaired=parts[1], recorded=None, floor=0.0)
+    assert found.part.variance < 5.0 and found.part.freedom == 4
