@@ -166,7 +166,7 @@ def forgetting_table(moved: Sequence[Moved]) -> Table | None:
 
 def forgetting_figure(study: Study, moved: Sequence[Moved]) -> Figure | None:
     """Forgotten to the left and learnt to the right of zero, one row per cell in a panel per task; None where nothing was paired."""
-    from analysis.figures.series import cell_series
+    from analysis.figures.series import bar_legend, bar_look, cell_series, legend_inches
     from analysis.figures.style import INK, figure_style, new_figure, wrapped
 
     tasks = list(dict.fromkeys(m.task for m in moved))
@@ -177,20 +177,21 @@ def forgetting_figure(study: Study, moved: Sequence[Moved]) -> Figure | None:
     rows = -(-len(tasks) // columns)
     tallest = max(sum(m.task == task for m in moved) for task in tasks)
     with figure_style():
-        figure = new_figure(rows * (0.62 + 0.19 * tallest))
+        shown = {m.cell: looks[m.cell] for m in moved}
+        figure = new_figure(rows * (0.62 + 0.16 * tallest) + legend_inches([look.label for look in shown.values()]) + 0.25)
         for index, task in enumerate(tasks):
             axes = figure.add_subplot(rows, columns, index + 1)
             mine = [m for m in moved if m.task == task]
             for y, m in enumerate(mine):
                 for sign, share in ((-1, m.forgotten), (1, m.learnt)):
                     low, high = sorted(sign * end for end in share.ends)
-                    axes.barh(y, sign * share.value, height=0.62, color=looks[m.cell].color, alpha=0.85 if sign > 0 else 0.4)
+                    axes.barh(y, sign * share.value, height=0.7, zorder=1, **bar_look(looks[m.cell]))
                     axes.plot([low, high], [y, y], color=INK, linewidth=0.9)
             axes.axvline(0, color=INK, linewidth=0.9)
             axes.set_title(wrapped(task), fontsize=8.5)
-            axes.set_yticks(range(len(mine)), [m.cell for m in mine] if index % columns == 0 else [""] * len(mine), fontsize=7.5)
+            axes.set_yticks([])
             axes.set_ylim(len(mine) - 0.4, -0.6)
-            axes.tick_params(axis="y", length=0)
             if index >= len(tasks) - columns:
                 axes.set_xlabel("forgotten | learnt (% of items)", fontsize=7.5)
+        bar_legend(figure, list(shown.values()))
     return figure

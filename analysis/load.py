@@ -199,7 +199,7 @@ def load_study(out: Path, name: str) -> Study:
             remedy="`swallow status` shows how far the runs are; `swallow evaluate` evaluates their checkpoints",
         )
     runs = runs_frame(out, cells)
-    measures = _measures_of(records)
+    measures = _measures_of(records, dict(sweep.get("measures") or {}))
     return Study(
         out=out,
         name=name,
@@ -287,10 +287,15 @@ def _contrasts_of(sweep: Mapping[str, Any], cells: Sequence[Cell]) -> tuple[Cont
     return tuple(replace(c, label=f"{c.cell} vs {c.baseline_cell}") if taken.count(c.label) > 1 else c for c in contrasts)
 
 
-def _measures_of(records: Sequence[EvaluationRecord]) -> tuple[Measure, ...]:
-    """Scores before bits per byte, each in order of suite and task."""
+def _measures_of(records: Sequence[EvaluationRecord], declared: Mapping[str, str]) -> tuple[Measure, ...]:
+    """Scores before bits per byte, each in order of suite and task. The declared metric of a task leads."""
     suites = {Measure.of(record): record.suite for record in records}
-    return tuple(sorted(suites, key=lambda m: (m.aggregate == "ratio", suites[m], m.task, m.metric, m.profile)))
+
+    def place(m: Measure) -> tuple[Any, ...]:
+        leads = declared.get(m.task) == m.metric
+        return m.aggregate == "ratio" and not leads, suites[m], m.task, not leads, m.metric, m.profile
+
+    return tuple(sorted(suites, key=place))
 
 
 def _absent_tasks(out: Path, cells: Sequence[Cell]) -> list[Missing]:
