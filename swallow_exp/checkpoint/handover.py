@@ -1,7 +1,7 @@
 """Give a checkpoint away: a plain Hugging Face folder that owes nothing to the run it came from.
 
 (1) choose   a mark of the run, or its last
-(2) check    the export is whole
+(2) check    the export is what was written: weights, config, tokenizer
 (3) copy     or convert, file by file, when another dtype is asked for
 (4) name     rename, and say in swallow_export.json what it is
 
@@ -19,9 +19,9 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import make_folder, read_json, remove_folder, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import progress_bar
-from swallow_exp.checkpoint.check_states import check_export
-from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints, resolve_export
-from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, stored_tensors, weight_files, weights_digest
+from swallow_exp.checkpoint.check_states import require_export
+from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints
+from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_index, stored_tensors, weight_files, weights_digest
 
 ORIGIN_NAME = "swallow_export.json"
 DTYPES = ("float32", "bfloat16")
@@ -50,8 +50,7 @@ def copy_export(
     if dtype not in (None, *DTYPES):
         raise RequestError(f"--dtype {dtype}", expected=f"one of {', '.join(DTYPES)}", remedy=f"write --dtype {DTYPES[0]}")
     record = choose_checkpoint(run, mark_tokens)
-    source = resolve_export(run, record)
-    check_export(source)
+    source = require_export(run, record)
     stored = str(read_json(source / CONFIG_NAME).get("dtype"))
     wanted = dtype if dtype != stored else None
     to = to or out / "exports" / f"{run.run_id}-{record.mark_tokens}{f'-{wanted}' if wanted else ''}"
@@ -93,7 +92,7 @@ def _copy(source: Path, target: Path, dtype: str | None) -> None:
             advance(file.stat().st_size)
     if dtype is not None:
         write_json_atomic(target / CONFIG_NAME, {**read_json(source / CONFIG_NAME), "dtype": dtype})
-        index = read_json(source / WEIGHTS_INDEX_NAME)
+        index = read_index(source)
         if index is not None:
             total = sum(tensor.end - tensor.start for tensor in stored_tensors(target).values())
             write_json_atomic(target / WEIGHTS_INDEX_NAME, {**index, "metadata": {**index["metadata"], "total_size": total}})

@@ -147,7 +147,7 @@ def _is_evaluated(run: RunPaths, record: CheckpointRecord, task: str, profiles: 
 
 def _has_result(run: RunPaths, record: CheckpointRecord, task: str) -> bool:
     result = read_result(run.evaluation(record.trained_tokens, task))
-    return result is not None and result.get("checkpoint_digest") == record.digest
+    return result is not None and result.get("weights_digest") == record.digest
 
 
 def _export_remover(run: RunPaths, record: CheckpointRecord) -> Callable[[], None]:

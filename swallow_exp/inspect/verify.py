@@ -267,7 +267,7 @@ def _check_results(run: RunPaths, record: CheckpointRecord, findings: Findings) 
         result, where = read_result(path.parent), _place(path, run.out)
         if result is None:
             findings.wrong(where, "torn", f"remove it; `swallow evaluate {run.run_id}` makes it again")
-        elif result.get("checkpoint_digest", record.digest) != record.digest:
+        elif result.get("weights_digest", result.get("checkpoint_digest", record.digest)) != record.digest:
             findings.wrong(where, "a result of other weights than this checkpoint's", "remove it; `swallow evaluate` makes it again")
 
 

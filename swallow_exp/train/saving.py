@@ -31,6 +31,7 @@ from swallow_exp.checkpoint.index import (
 )
 from swallow_exp.checkpoint.state import SavedState, prune_states, remove_partial, set_aside_torn
 from swallow_exp.checkpoint.write import Snapshot, StateWriter, WrittenState
+from swallow_exp.model.identity import side_files
 from swallow_exp.record.events import read_events
 from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.reporting import Reporter, RunFacts
@@ -248,7 +249,8 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         digest = export_state(state.folder, folder, start_weights=self._start.folder, dtype_name=dtype_name)
         seconds, export = round(time.monotonic() - started, 3), folder.relative_to(facts.run.folder).as_posix()
         mark = self._marks[state.step]
-        add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds))
+        sides = side_files(folder)
+        add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds, sides=sides))
         return digest
 
     def _note(self, trainer: Any, written: WrittenState | None) -> None:

@@ -82,8 +82,8 @@ def test_unknown_marks_are_answered_with_those_there_are(run: RunPaths) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (lambda folder: os.truncate(folder / "model.safetensors", 9_000), "model.safetensors has 9,000 bytes instead of"),
-        (lambda folder: os.truncate(folder / "model.safetensors", 20), "model.safetensors has no readable header"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 9_000), "model.safetensors has 9,000 bytes where its header says"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 20), "model.safetensors (20 bytes) has no whole header"),
         (lambda folder: (folder / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
     ],
