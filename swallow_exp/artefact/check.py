@@ -78,9 +78,11 @@ def check_files(artefact: Artefact, *, where: str, advance: Advance) -> list[Pro
     return problems
 
 
-def require_sound(artefact: Artefact) -> None:
-    """Raises RequestError naming the first file of an artefact that is not what its manifest says."""
+def require_sound(artefact: Artefact, *, only: str | None = None) -> None:
+    """Raises RequestError naming the first file of an artefact that is not what its manifest says; of one file with `only`."""
     sizes, known = artefact.manifest.get("files", {}), artefact.manifest.get("sha256", {})
+    if only is not None:
+        sizes = {name: size for name, size in sizes.items() if name == only}
     for name, size in sizes.items():
         path = artefact.folder / name
         found = path.stat().st_size if path.is_file() else None

@@ -10,8 +10,14 @@ Reads   runs/<run_id>/checkpoints.json and the export it names        Writes  th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
+import os
 import shutil
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +30,7 @@ from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints
 from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_index, stored_tensors, weight_files, weights_digest
 
 ORIGIN_NAME = "swallow_export.json"
+STILL_SECONDS = 3600.0  # assumed: a copy that nothing has touched for so long has no process any more
 DTYPES = ("float32", "bfloat16")
 
 
@@ -64,7 +71,7 @@ def copy_export(
             raise RequestError(f"--to {to} is there and is something else", expected="a new or empty folder", remedy="choose another")
     make_folder(to.parent)
     partial = to.with_name(f".{to.name}.partial-{uuid.uuid4().hex[:8]}")
-    with user_disk(to):
+    with user_disk(to), _only_copy(partial, to):
         try:
             _copy(source, partial, wanted)
             if wanted:
@@ -77,10 +84,43 @@ def copy_export(
     return to
 
 
+@contextlib.contextmanager
+def _only_copy(partial: Path, to: Path) -> Iterator[None]:
+    """Make the folder `partial` and hold it; copies to the same place whose process was killed are removed first.
+
+    A folder is held by a lock on itself, which the system frees when the process dies. Where the disk has no such locks, a copy that
+    nothing has touched for an hour counts as left behind.
+    """
+    for leftover in to.parent.glob(f".{glob.escape(to.name)}.partial-*"):
+        with contextlib.suppress(OSError):
+            if not leftover.is_symlink() and _is_left_behind(leftover):
+                remove_folder(leftover)
+    make_folder(partial)
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_left_behind(folder: Path) -> bool:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - max(one.stat().st_mtime for one in (folder, *folder.iterdir())) > STILL_SECONDS
+    finally:
+        os.close(handle)
+
+
 def _copy(source: Path, target: Path, dtype: str | None) -> None:
-    """All of a Hugging Face folder; its weights in `dtype`, if one is given."""
+    """All of a Hugging Face folder into the folder `target`; its weights in `dtype`, if one is given."""
     weights = weight_files(source)
-    target.mkdir()
     with progress_bar("export", sum(file.stat().st_size for file in source.iterdir()), unit="bytes") as advance:
         for file in sorted(source.iterdir()):
             if file.name == "manifest.json":  # the start weights are an artefact

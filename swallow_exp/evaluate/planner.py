@@ -24,6 +24,7 @@ from swallow_exp.evaluate.models import ForeignModel
 from swallow_exp.evaluate.suite import Collected, collect_tasks
 from swallow_exp.evaluate.task import Task
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource
+from swallow_exp.record.inputs import is_reference
 from swallow_exp.record.store import read_config
 
 
@@ -94,20 +95,27 @@ class Planner:
 
 def _heldout_sources(run: RunPaths, config: Config, out: Path) -> list[HeldoutSource]:
     inputs = read_json(run.inputs)
-    if not isinstance(inputs, dict) or "corpora" not in inputs:
+    corpora = inputs.get("corpora") if isinstance(inputs, dict) else None
+    if not isinstance(corpora, dict) or not all(map(is_reference, corpora.values())):
         raise RequestError(
             f"run '{run.run_id}' has no readable {run.inputs.name}",
             expected="what it was made from",
             remedy="the `swallow train` command of this run writes it again",
         )
     sources = []
-    for name, reference in inputs["corpora"].items():
+    for name, reference in corpora.items():
         corpus = find_artefact(out / reference["folder"])
         if corpus is None:
             raise RequestError(
                 f"run '{run.run_id}' needs the corpus {reference['folder']}",
                 expected="a finished artefact",
                 remedy="build it again: swallow corpus",
+            )
+        if name not in config.mixture.sources:
+            raise RequestError(
+                f"run '{run.run_id}' is made from a source {name!r:.80} that its {run.config.name} does not name",
+                expected="inputs.json and config.yaml of one run",
+                remedy="the `swallow train` command of this run writes them again",
             )
         sources.append(HeldoutSource(name, config.mixture.sources[name].kind, corpus))
     return sources

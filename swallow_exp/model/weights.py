@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swallow_exp.artefact.check import require_sound
 from swallow_exp.artefact.files import digest_of, fingerprint_file, write_json_atomic
 from swallow_exp.artefact.manifest import Artefact, build_artefact
 from swallow_exp.artefact.paths import artefact_folder
@@ -86,6 +87,7 @@ def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path 
     folder = artefact_folder(out, "weights", f"{model.name}-{config.vocabulary.name}", digest)
 
     def build(partial: Path) -> Mapping[str, Any]:
+        require_sound(vocabulary)
         if source is None:
             rows = _write_random(config, vocabulary, base_tokenizer, partial)
         else:

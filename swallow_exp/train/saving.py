@@ -150,7 +150,7 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         """Clear leftovers, name torn states, mend the index, list token 0, export the state we resume from if its export is missing."""
         if trainer.is_global_zero:
             run, step = self._facts.run, self._facts.start_step
-            for torn in set_aside_torn(run):
+            for torn in set_aside_torn(run, after_step=step):
                 say(f"{run.run_id}: {torn}: set aside; continuing from {self._tokens(step):,} tokens")
             remove_partial(run)
             restore_checkpoints(run)
