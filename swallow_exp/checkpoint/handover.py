@@ -27,7 +27,7 @@ from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import progress_bar
 from swallow_exp.checkpoint.check_states import require_export
 from swallow_exp.checkpoint.index import CheckpointRecord, read_checkpoints
-from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_index, stored_tensors, weight_files, weights_digest
+from swallow_exp.model.folder import CONFIG_NAME, WEIGHTS_INDEX_NAME, read_index, save_tensors, stored_tensors, weight_files, weights_digest
 
 ORIGIN_NAME = "swallow_export.json"
 STILL_SECONDS = 3600.0  # assumed: a copy that nothing has touched for so long has no process any more
@@ -141,7 +141,7 @@ def _copy(source: Path, target: Path, dtype: str | None) -> None:
 def _convert(source: Path, target: Path, dtype: str) -> None:
     """One file of weights at a time; float32 from bfloat16 is exact, the other way rounds."""
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     tensors = {name: tensor.to(getattr(torch, dtype)) for name, tensor in load_file(source).items()}
-    save_file(tensors, str(target), metadata={"format": "pt"})
+    save_tensors(tensors, target)

@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import re
 import shutil
+import stat
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,19 +118,35 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     return dict(sorted(tensors.items()))
 
 
-def fetch_model(name: str, *, asked: str, revision: str | None = None, patterns: Sequence[str]) -> Path:
-    """The hub's copy of a model. Raises RequestError, which calls it `asked`, when it cannot be had."""
+def fetch_model(name: str, *, asked: str, revision: str | None = None, patterns: Sequence[str], network: str | None = None) -> Path:
+    """The hub's copy of a model. Raises RequestError, which calls it `asked`, when it cannot be had.
+
+    network   the setting that forbids requests, as `paths.network`: only a copy that was downloaded earlier is used. None: they are allowed
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is first imported: no requests but for the model
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=network is not None))
+    except LocalEntryNotFoundError as error:
+        if network is None:
+            raise _not_fetched(asked, error) from error
         raise RequestError(
-            f"{asked} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
-            expected="a Hugging Face folder, or a hub name that this machine may download",
-            remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
+            f"{asked} is no folder here and was not downloaded earlier, and {network}=false forbids to ask the hub",
+            expected="a Hugging Face folder on this machine, or leave to download the model",
+            remedy=f"give the folder, download it once with `hf download {name}`, or set {network}=true",
         ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise _not_fetched(asked, error) from error
+
+
+def _not_fetched(asked: str, error: Exception) -> RequestError:
+    return RequestError(
+        f"{asked} is no folder here and cannot be fetched from the hub ({type(error).__name__})",
+        expected="a Hugging Face folder, or a hub name that this machine may download",
+        remedy="download it once and give the folder (gated models: accept the licence and log in with `hf auth login`)",
+    )
 
 
 def blocks_of(tensor: StoredTensor) -> Iterator[memoryview]:
@@ -158,14 +178,38 @@ def count_parameters(folder: Path) -> int:
     return sum(math.prod(tensor.shape) for tensor in stored_tensors(folder).values())
 
 
+def save_tensors(tensors: dict[str, Any], file: Path) -> None:
+    """One safetensors file of torch tensors, with the mode that the umask gives to every new file.
+
+    The library's writer makes files that nobody else may read, and says of a full disk in words only: here it stays an OSError.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")  # the tensors may be those of the file, mapped
+    with temporary.open("wb") as handle:
+        mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+    try:
+        save_file(tensors, str(temporary), metadata={"format": "pt"})
+        temporary.chmod(mode)
+        temporary.replace(file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number.group(1))
+        raise OSError(code, os.strerror(code), str(file)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
     """Write tensors as safetensors, cut into files of at most 5 GB, with an index when there is more than one."""
     from huggingface_hub import split_torch_state_dict_into_shards
-    from safetensors.torch import save_file
 
     plan = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=MAX_FILE_SIZE)
     for file, names in plan.filename_to_tensors.items():
-        save_file({name: tensors[name].contiguous() for name in names}, str(folder / file), metadata={"format": "pt"})
+        save_tensors({name: tensors[name].contiguous() for name in names}, folder / file)
     if plan.is_sharded:
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
 

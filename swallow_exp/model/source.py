@@ -20,7 +20,7 @@ from swallow_exp.model.expand import FLOATS
 from swallow_exp.model.folder import CONFIG_NAME, HEAD, fetch_model, read_model_config
 from swallow_exp.model.headers import StoredTensor
 
-HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer.model")
 # Field of BaseModelConfig -> key of config.json. 0 is stated by levels that read their shape from the folder.
 SHAPE_KEYS = {
     "hidden_size": "hidden_size",
@@ -41,15 +41,19 @@ ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 ROTARY_BUFFER = "rotary_emb.inv_freq"  # older files hold it; the library computes it from config.json
 
 
-def locate_model(model: BaseModelConfig) -> Path:
-    """The folder of a pretrained model: base_model.path itself, or the hub's snapshot of that name. Raises RequestError."""
+def locate_model(model: BaseModelConfig, *, network: bool) -> Path:
+    """The folder of a pretrained model: base_model.path itself, or the hub's snapshot of that name. Raises RequestError.
+
+    network   paths.network; without it, no request is made: a snapshot must have been downloaded earlier
+    """
     assert model.path is not None
     folder = Path(model.path).expanduser()
     if folder.is_dir():
         return folder
     looks_like_path = folder.is_absolute() or model.path.startswith((".", "~")) or model.path.count("/") != 1
     if not looks_like_path:
-        return fetch_model(model.path, asked=f"base_model.path={model.path}", revision=model.revision, patterns=HUB_FILES)
+        forbids, asked = None if network else "paths.network", f"base_model.path={model.path}"
+        return fetch_model(model.path, asked=asked, revision=model.revision, patterns=HUB_FILES, network=forbids)
     raise RequestError(
         f"base_model.path={model.path} does not exist",
         expected="a Hugging Face folder or a hub name",

@@ -79,7 +79,7 @@ def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path 
         shape = {key: value for key, value in asdict(model).items() if key not in ("name", "path", "revision", "tokenizer")}
         request |= {"shape": shape, "seed": config.seed}
     else:
-        source = locate_model(model)
+        source = locate_model(model, network=config.paths.network)
         check_source(model, source, sequence_length=config.optim.sequence_length)
         stored_tensors(source)  # a download that was cut off is named here, before anything is computed
         made_from["base_model"] = digest_of({file.name: fingerprint_file(file) for file in (source / CONFIG_NAME, *weight_files(source))})

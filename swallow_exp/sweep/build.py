@@ -71,7 +71,7 @@ def base_tokenizer(config: Config) -> Path | None:
         )
     from swallow_exp.model.source import locate_model
 
-    folder = locate_model(model)
+    folder = locate_model(model, network=config.paths.network)
     return folder / TOKENIZER_NAME
 
 

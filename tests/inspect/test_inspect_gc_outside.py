@@ -62,10 +62,11 @@ def test_an_absolute_place_is_no_record(run: RunPaths, victim: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["checkpoints/tokens_99999", "checkpoints/tokens_400/state", "checkpoints/tokens_100/export", "checkpoints/tokens_500/state.partial"]
+    "place",
+    ["checkpoints/tokens_99999", "checkpoints/tokens_400/state", "checkpoints/tokens_100/export", "checkpoints/tokens_500/state.partial"],
 )
 def test_links_are_not_followed(run: RunPaths, victim: Path, place: str) -> None:
-    link, before = run.folder / place, contents(victim)
+    link, before = run.checkpoints / place, contents(victim)
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.exists():
         link.rename(link.with_name("was here"))
