@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+CACHE = tempfile.TemporaryDirectory(prefix="swallow-cache-")  # digests that tests remember are no concern of the user's
+os.environ["SWALLOW_CACHE"] = CACHE.name
 
 Swallow = Callable[..., subprocess.CompletedProcess[str]]
 

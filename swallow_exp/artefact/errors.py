@@ -17,6 +17,10 @@ EXIT_WRONG_REQUEST = 2
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: "try again later"
 
 
+# What a reader meets in a record of another shape that no check has named. Commands over many runs go on with the next run.
+UNEXPECTED_SHAPE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError, AssertionError)
+
+
 class SwallowError(Exception):
     """Base of every error that is reported without a traceback."""
 

@@ -99,10 +99,13 @@ def write_json_atomic(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file this project wrote; None when it is missing or torn (never trusted, always rebuilt)."""
+    """Parse a JSON file this project wrote; None when it is missing or torn (never trusted, always rebuilt).
+
+    A folder, a pipe or a device of that name is no JSON file either, and is not opened.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # ValueError: no JSON, no UTF-8, a number too long
         return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
@@ -163,5 +166,22 @@ def digest_of(value: Any) -> str:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder tree if it is there."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a folder tree if it is there. Of a link, the link: what it leads to is somebody else's."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def is_inside(path: Path, *roots: Path) -> bool:
+    """True when `path`, with every link in it followed, is one of the roots or lies below one of them."""
+    try:
+        found = path.resolve()
+        return any(found.is_relative_to(root.resolve()) for root in roots)
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, a link to itself
+        return False
+
+
+def is_plain_name(name: object) -> bool:
+    """True for the name of a file or folder: a text without separators that does not lead elsewhere."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)

@@ -26,12 +26,13 @@ from typing import Any
 from filelock import FileLock
 
 from swallow_exp import __version__
-from swallow_exp.artefact.files import make_folder, read_json, remove_folder, sha256_file, user_disk, write_json_atomic
+from swallow_exp.artefact.files import is_plain_name, make_folder, read_json, remove_folder, sha256_file, user_disk, write_json_atomic
 from swallow_exp.artefact.progress import track
 
 MANIFEST_NAME = "manifest.json"
 PARTIAL_MARK, WORK_SUFFIX = ".partial-", ".work"
 FORMAT_VERSION = 1
+MANIFEST_PARTS = ("made_from", "request", "counts", "files", "sha256")  # objects, each of them
 VERSIONED_PACKAGES = (
     "numpy",
     "sentencepiece",
@@ -83,11 +84,19 @@ def package_versions() -> dict[str, str]:
 
 
 def find_artefact(folder: Path) -> Artefact | None:
-    """The finished artefact in `folder`, or None when it is missing or torn."""
+    """The finished artefact in `folder`, or None when it is missing, torn, or its manifest has another shape."""
     manifest = read_json(folder / MANIFEST_NAME)
-    if not isinstance(manifest, dict) or "digest" not in manifest:
-        return None
-    return Artefact(folder, manifest)
+    return Artefact(folder, manifest) if isinstance(manifest, dict) and _is_manifest(manifest) else None
+
+
+def _is_manifest(manifest: Mapping[str, Any]) -> bool:
+    """Every part that readers use has its shape, and no file leads out of the folder."""
+    if not isinstance(manifest.get("digest"), str) or not all(isinstance(manifest.get(part, {}), dict) for part in MANIFEST_PARTS):
+        return False
+    names = [*manifest.get("files", {}), *manifest.get("sha256", {})]
+    sizes, digests = manifest.get("files", {}).values(), manifest.get("sha256", {}).values()
+    shaped = all(isinstance(size, int) for size in sizes) and all(isinstance(digest, str) for digest in digests)
+    return shaped and all(is_plain_name(part) for name in names for part in name.split("/"))
 
 
 def work_folder(folder: Path) -> Path:

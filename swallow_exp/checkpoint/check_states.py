@@ -1,6 +1,7 @@
 """Is what lies in checkpoints/ still what was written there? Light: no torch.
 
-check_export        seconds: every tensor the headers name lies inside its file (before an export is given away)
+check_export        seconds: every tensor the headers name lies inside its file
+require_export      reads an export once per version of its files: weights and side files are those that were written
 check_states        reads every byte of the resumable states: sizes, sha256, leftovers
 
 Reads  runs/<run_id>/checkpoints/
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
 from swallow_exp.artefact.files import read_json, sha256_file
+from swallow_exp.artefact.manifest import find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import track
+from swallow_exp.checkpoint.index import CheckpointRecord, is_own, resolve_export
 from swallow_exp.checkpoint.state import COMPLETE_NAME, find_states, leftovers, torn_states
-from swallow_exp.model.folder import CONFIG_NAME, GENERATION_NAME, TOKENIZER_NAMES, weights_on_disk
+from swallow_exp.model.folder import CONFIG_NAME, GENERATION_NAME, TOKENIZER_NAMES, stored_tensors
+from swallow_exp.model.identity import SIDE_NAMES, check_sides, check_weights
 
 
 def check_export(folder: Path) -> None:
@@ -26,13 +30,27 @@ def check_export(folder: Path) -> None:
     if missing:
         raise RunFailed(f"the export {folder} has no {missing[0]}")
     try:
-        for file, size, end, _ in weights_on_disk(folder):
-            if end is None:
-                raise RunFailed(f"{file} has no readable header ({size:,} bytes)")
-            if size != end:
-                raise RunFailed(f"{file} has {size:,} bytes instead of {end:,}")
+        stored_tensors(folder)
     except RequestError as error:
         raise RunFailed(error.given) from error
+
+
+def recorded_sides(run: RunPaths, record: CheckpointRecord) -> dict[str, str]:
+    """Name -> sha256 of the files beside the weights of a record's export, as they were written; those that are known."""
+    if is_own(record):
+        return dict(record.sides)
+    start = find_artefact(resolve_export(run, record))
+    known = start.manifest.get("sha256", {}) if start is not None else {}
+    return {name: digest for name, digest in known.items() if name in SIDE_NAMES}
+
+
+def require_export(run: RunPaths, record: CheckpointRecord) -> Path:
+    """The folder of a record's export, once it is what was written. Raises RunFailed or RequestError naming what is not."""
+    folder = resolve_export(run, record)
+    check_export(folder)
+    check_sides(folder, recorded_sides(run, record), remedy=record.remedy)
+    check_weights(folder, record.digest, remedy=record.remedy)
+    return folder
 
 
 def check_states(run: RunPaths) -> list[str]:

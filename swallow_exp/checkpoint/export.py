@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from swallow_exp.model.folder import (
     TABLES,
     WEIGHTS_INDEX_NAME,
     copy_side_files,
+    save_tensors,
     weights_digest,
 )
 
@@ -103,26 +103,11 @@ def _write_weights(state: Path, folder: Path, plan: Plan, dtype: torch.dtype, ma
     for file, names in cut.filename_to_tensors.items():
         whole = read_tensors(state, names)
         ready = {name: whole.pop(name)[: plan[name][0]].to(dtype).contiguous() for name in names}
-        _save(ready, folder / file)
+        save_tensors(ready, folder / file)
         with (folder / file).open("rb+") as handle:
             os.fsync(handle.fileno())
     if cut.is_sharded:
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, {"metadata": cut.metadata, "weight_map": cut.tensor_to_filename})
-
-
-def _save(tensors: dict[str, Any], file: Path) -> None:
-    """safetensors' writer, but a full disk stays an OSError: it has only text about it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file(tensors, str(file), metadata={"format": "pt"})
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        code = int(number.group(1))
-        raise OSError(code, os.strerror(code), str(file)) from error
 
 
 def read_tensors(state: Path, names: list[str]) -> dict[str, Any]:

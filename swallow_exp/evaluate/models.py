@@ -2,9 +2,9 @@
 
 (1) locate   a folder, or a hub name when the network is allowed          -> Hugging Face folder
 (2) check    config, tokenizer, every weight file's header and length     -> one line on what is wrong, before anything is loaded
-(3) digest   of the weights and the tokenizer                             -> <out>/models/<name>-<digest7>/
+(3) digest   of weights, config and tokenizer (model/identity.py)         -> <out>/models/<name>-<digest7>/
 
-Reads   a Hugging Face folder        Writes  <out>/models/{digests.json, <name>-<digest7>/model.json}
+Reads   a Hugging Face folder        Writes  <out>/models/<name>-<digest7>/model.json
 """
 
 from __future__ import annotations
@@ -17,23 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import digest_of, read_json, sha256_file, write_json_atomic
-from swallow_exp.artefact.paths import MODELS, RunPaths, models_folder, user_path
-from swallow_exp.artefact.progress import say
-from swallow_exp.model.folder import CONFIG_NAME, EMBEDDING, WEIGHTS_INDEX_NAME, fetch_model, weights_digest, weights_on_disk
+from swallow_exp.artefact.files import read_json, write_json_atomic
+from swallow_exp.artefact.paths import MODELS, RunPaths, user_path
+from swallow_exp.model.folder import (
+    CONFIG_NAME,
+    EMBEDDING,
+    WEIGHTS_INDEX_NAME,
+    fetch_model,
+    read_index,
+    read_model_config,
+    stored_tensors,
+    weight_files,
+)
+from swallow_exp.model.identity import TOKENIZER_NAME, checkpoint_digest, known_weights_digest
 
-TOKENIZER_NAME = "tokenizer.json"
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model")
-SLOW_BYTES = 1 << 30  # hashing more than this is said
 
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A Hugging Face folder with a name and a digest of weights and tokenizer."""
+    """A Hugging Face folder with a name, the digest of weights, config and tokenizer, and that of the weights alone."""
 
     name: str
     folder: Path
     digest: str
+    weights: str
 
     def paths(self, out: Path) -> RunPaths:
         """Where its results lie: laid out as those of a run."""
@@ -59,7 +67,9 @@ def open_model(out: Path, given: str, *, network: bool = False) -> ForeignModel:
             )
         folder, name = fetch_model(given, asked=given, patterns=HUB_FILES), given.replace("/", "__")
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80].lstrip(".-") or "model"
-    model = ForeignModel(plain, folder, _digest(out, folder, check_model(folder)))
+    check_model(folder)
+    weights = known_weights_digest(folder)
+    model = ForeignModel(plain, folder, checkpoint_digest(folder, weights), weights)
     facts = {"name": given, "folder": str(folder.resolve()), "digest": model.digest}
     if read_json(model.paths(out).folder / "model.json") != facts:
         write_json_atomic(model.paths(out).folder / "model.json", facts)
@@ -71,12 +81,10 @@ class ModelFolder:
     """What a whole Hugging Face folder is.
 
     config  of its config.json
-    files   weights and tokenizer, whose digest names the model
     stamps  size and time of every file that was looked at
     """
 
     config: Mapping[str, Any]
-    files: tuple[Path, ...]
     stamps: Mapping[Path, tuple[int, int] | None]
 
 
@@ -96,22 +104,14 @@ def check_model(folder: Path) -> ModelFolder:
 
 def _look_at(folder: Path) -> ModelFolder:
     stamps = _stamps([folder / CONFIG_NAME, folder / WEIGHTS_INDEX_NAME, folder / TOKENIZER_NAME])
-    config = read_json(folder / CONFIG_NAME)
-    if not isinstance(config, dict):
-        raise _broken(folder, f"no readable {CONFIG_NAME}")
-    rows: dict[str, int] = {}
-    files = []
-    for file, size, end, tensors in weights_on_disk(folder):
-        if end is None:
-            raise _broken(folder, f"{file.name} ({size:,} bytes) has no whole header")
-        if size < end:
-            raise _broken(folder, f"{file.name} has {size:,} bytes where its header says {end:,}")
-        rows |= {name: tensor.shape[0] if tensor.shape else 0 for name, tensor in tensors.items()}
-        files.append(file)
-    index = read_json(folder / WEIGHTS_INDEX_NAME)
-    absent = [name for name in index["weight_map"] if name not in rows] if isinstance(index, dict) else []
+    config = read_model_config(folder)
+    tensors = stored_tensors(folder)
+    rows = {name: tensor.shape[0] if tensor.shape else 0 for name, tensor in tensors.items()}
+    files = weight_files(folder)
+    index = read_index(folder)
+    absent = [name for name in index["weight_map"] if name not in rows] if index is not None else []
     if absent:
-        raise _broken(folder, f"no file holds {absent[0]}, which {WEIGHTS_INDEX_NAME} names")
+        raise _broken(folder, f"no file holds {repr(absent[0])[1:-1]:.80}, which {WEIGHTS_INDEX_NAME} names")
     last, embedded = _last_id(folder), rows.get(EMBEDDING, config.get("vocab_size"))
     if isinstance(embedded, int) and last >= embedded:
         raise RequestError(
@@ -122,7 +122,7 @@ def _look_at(folder: Path) -> ModelFolder:
     for key in ("bos_token_id", "eos_token_id"):
         if config.get(key) is None:
             raise _broken(folder, f"no {key} in {CONFIG_NAME}")
-    return ModelFolder(config, (*files, folder / TOKENIZER_NAME), {**stamps, **_stamps(files)})
+    return ModelFolder(config, {**stamps, **_stamps(files)})
 
 
 def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
@@ -150,20 +150,3 @@ def _broken(folder: Path, what: str) -> RequestError:
         expected="a whole Hugging Face folder (config.json, tokenizer.json, safetensors)",
         remedy="export or download it again",
     )
-
-
-def _digest(out: Path, folder: Path, model: ModelFolder) -> str:
-    """Digest of weights and tokenizer; kept by the files' sizes and times, so that a second look costs nothing."""
-    stamps = {file.name: stamp for file in model.files if (stamp := model.stamps[file]) is not None}
-    facts = [[name, *stamp] for name, stamp in stamps.items()]
-    path = models_folder(out) / "digests.json"
-    known = read_json(path)
-    known = known if isinstance(known, dict) else {}
-    place = str(folder.resolve())
-    if isinstance(entry := known.get(place), dict) and entry.get("files") == facts and isinstance(entry.get("digest"), str):
-        return str(entry["digest"])
-    if sum(size for size, _ in stamps.values()) > SLOW_BYTES:
-        say(f"{folder}: hashing the weights, once")
-    digest = digest_of([weights_digest(folder), sha256_file(folder / TOKENIZER_NAME)])
-    write_json_atomic(path, {**known, place: {"files": facts, "digest": digest}})
-    return digest

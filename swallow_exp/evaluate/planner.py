@@ -1,14 +1,14 @@
 """What an evaluator has to do: the tasks of a suite at every exported checkpoint of a run, or at a model that no run made.
 
 (1) suite     of the run, or the one that was asked for         -> tasks, and those that are absent
-(2) places    checkpoints of a run, or a Hugging Face folder    -> export folder, digest, trained tokens (0 for a model)
+(2) places    checkpoints of a run, or a Hugging Face folder    -> export folder, what it was when written, trained tokens (0 for a model)
 
 Reads   <out>/runs/<run_id>/{config.yaml, inputs.json, checkpoints.json}, corpora, datasets        Writes  nothing
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,26 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import find_artefact
 from swallow_exp.artefact.paths import RunPaths
+from swallow_exp.checkpoint.check_states import recorded_sides
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
 from swallow_exp.config.schema import Config, SuiteConfig
 from swallow_exp.evaluate.models import ForeignModel
 from swallow_exp.evaluate.suite import Collected, collect_tasks
 from swallow_exp.evaluate.task import Task
 from swallow_exp.evaluate.tasks.heldout import HeldoutSource
+from swallow_exp.record.inputs import is_reference
 from swallow_exp.record.store import read_config
 
 
 @dataclass(frozen=True)
 class Place:
-    """One set of weights on disk."""
+    """One model on disk. `sides` are the sha256s of the files beside its weights, where they were recorded."""
 
     trained_tokens: int
-    digest: str
+    weights: str  # digest of the weights
     export: Path
+    sides: Mapping[str, str] = field(default_factory=dict)
+    remedy: str = "export or download it again"
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,15 @@ class Planner:
         sources, machine = _heldout_sources(run, config, self.out), config.machine
 
         def exported() -> list[Place]:
-            return [Place(r.trained_tokens, r.digest, resolve_export(run, r)) for r in read_checkpoints(run) if r.export]
+            records = [record for record in read_checkpoints(run) if record.export]
+            return [Place(r.trained_tokens, r.digest, resolve_export(run, r), recorded_sides(run, r), r.remedy) for r in records]
 
         return Plan(run, suite, self._collect(suite, sources), exported, machine.threads, tuple(sources), machine.processes)
 
     def plan_model(self, model: ForeignModel) -> Plan:
         """A model that no run made. It has no held-out text: `heldout` is no task of its suite."""
         assert self.suite is not None
-        place = Place(0, model.digest, model.folder)
+        place = Place(0, model.weights, model.folder)
         return Plan(model.paths(self.out), self.suite, self._collect(self.suite, []), lambda: [place])
 
     def _collect(self, suite: SuiteConfig, sources: list[HeldoutSource]) -> Collected:
@@ -90,20 +95,27 @@ class Planner:
 
 def _heldout_sources(run: RunPaths, config: Config, out: Path) -> list[HeldoutSource]:
     inputs = read_json(run.inputs)
-    if not isinstance(inputs, dict) or "corpora" not in inputs:
+    corpora = inputs.get("corpora") if isinstance(inputs, dict) else None
+    if not isinstance(corpora, dict) or not all(map(is_reference, corpora.values())):
         raise RequestError(
             f"run '{run.run_id}' has no readable {run.inputs.name}",
             expected="what it was made from",
             remedy="the `swallow train` command of this run writes it again",
         )
     sources = []
-    for name, reference in inputs["corpora"].items():
+    for name, reference in corpora.items():
         corpus = find_artefact(out / reference["folder"])
         if corpus is None:
             raise RequestError(
                 f"run '{run.run_id}' needs the corpus {reference['folder']}",
                 expected="a finished artefact",
                 remedy="build it again: swallow corpus",
+            )
+        if name not in config.mixture.sources:
+            raise RequestError(
+                f"run '{run.run_id}' is made from a source {name!r:.80} that its {run.config.name} does not name",
+                expected="inputs.json and config.yaml of one run",
+                remedy="the `swallow train` command of this run writes them again",
             )
         sources.append(HeldoutSource(name, config.mixture.sources[name].kind, corpus))
     return sources

@@ -1,7 +1,8 @@
 """Results on disk: is a task done, can a result of another run stand for it, write it, and say it in the outbox.
 
-A result stands for (checkpoint digest, prompt digest, settings digest): the same weights are asked the same things in the same way
-only once.
+A result stands for (checkpoint digest, prompt digest, settings digest): one checkpoint is asked the same things in the same way only
+once. The checkpoint digest is over weights, config and tokenizer (model/identity.py); `weights_digest` is that of the weights alone, as
+checkpoints.json has it. Results of earlier versions lack it: their digest was that of the weights, so they stand for nothing.
 
 Reads   <out>/{runs,models}/*/evaluations/tokens_*/*/result.json, events.jsonl
 Writes  <run>/evaluations/tokens_<n>/<task>/{items.parquet, result.json}, `evaluation` rows of events.jsonl
@@ -34,7 +35,8 @@ class Asked:
     suite: str
     task: Task
     trained_tokens: int
-    checkpoint_digest: str
+    checkpoint_digest: str  # weights, config and tokenizer
+    weights_digest: str
     settings: Settings
 
     @property
@@ -71,6 +73,7 @@ class Asked:
             "prompt_digest": self.task.prompt_digest,
             **more,
             "checkpoint_digest": self.checkpoint_digest,
+            "weights_digest": self.weights_digest,
             "settings": self.settings.facts,
             "settings_digest": self.settings.digest,
         }
@@ -78,7 +81,13 @@ class Asked:
 
 def key_of(result: Mapping[str, Any]) -> Key:
     """The key a stored result stands for."""
-    return (str(result["checkpoint_digest"]), str(result["prompt_digest"]), str(result.get("settings_digest")))
+    return (str(result.get("checkpoint_digest")), str(result.get("prompt_digest")), str(result.get("settings_digest")))
+
+
+def is_incomplete(asked: Asked) -> bool:
+    """True when the run has a result of an earlier version, which says nothing of config and tokenizer."""
+    result = read_result(asked.folder)
+    return result is not None and "weights_digest" not in result
 
 
 def is_done(asked: Asked) -> bool:

@@ -2,8 +2,8 @@
 
 (1) plan     runs, or a model                      -> tasks x checkpoints (planner.py)
 (2) lock     of the unit; what another evaluator holds is left for the end, and asked then if it died
-(3) reuse    the same weights asked the same way   -> copied from any run or model of <out>
-(4) ask      load each export once, its open tasks -> result.json, items.parquet
+(3) reuse    the same model asked the same way     -> copied from any run or model of <out>
+(4) ask      check and load each export once       -> result.json, items.parquet of its open tasks
 (5) say      one `evaluation` row a metric         -> events.jsonl; rows lost to a kill are added later
 (6) overlap  items x training text, where asked for -> overlap.json, once a run (overlap.py)
 
@@ -34,7 +34,17 @@ from swallow_exp.evaluate.harness import Settings, evaluate_task, load_checkpoin
 from swallow_exp.evaluate.models import ForeignModel, check_model
 from swallow_exp.evaluate.overlap import Overlap
 from swallow_exp.evaluate.planner import Place, Plan, Planner
-from swallow_exp.evaluate.results import Asked, Key, append_evaluation_rows, copy_result, index_results, is_done, write_outcome
+from swallow_exp.evaluate.results import (
+    Asked,
+    Key,
+    append_evaluation_rows,
+    copy_result,
+    index_results,
+    is_done,
+    is_incomplete,
+    write_outcome,
+)
+from swallow_exp.model.identity import check_sides, check_weights, checkpoint_digest
 from swallow_exp.record.store import write_absent
 
 Loader = Callable[..., Any]  # as harness.load_checkpoint
@@ -85,9 +95,12 @@ def _carry_out(out: Path, plans: Sequence[Plan], load: Loader | None) -> Summary
             raise RequestError("suite.backend=vllm with several processes", expected="one process", remedy="leave out --processes")
     if threads := [plan.threads for plan in plans if plan.threads is not None]:
         torch.set_num_threads(max(threads))
-    places = [(plan, place) for plan in plans for place in plan.places()]
+    summary, places = Summary(), list[tuple[Plan, Place]]()
+    for plan in plans:
+        with _noting_failures(plan.run.run_id, summary):
+            places += [(plan, place) for place in plan.places()]
     with progress_bar("evaluate", sum(len(plan.tasks) for plan, _ in places), unit="tasks") as advance:
-        work = _Work(index_results(out), advance, load or load_checkpoint)
+        work = _Work(index_results(out), advance, load or load_checkpoint, summary)
         for plan in plans:
             with user_disk(plan.run.folder):
                 write_absent(plan.run, plan.collected.absent)
@@ -109,30 +122,43 @@ class _Work:
     index: dict[Key, Path]
     advance: Callable[[float], None]
     load: Loader
-    summary: Summary = field(default_factory=Summary)
+    summary: Summary
     _loaded: tuple[Path, Any] | None = None
+    _said: set[tuple[Path, int]] = field(default_factory=set)
     _counted: set[Path] = field(default_factory=set)  # results this evaluator has counted
 
     def visit(self, plan: Plan, place: Place, *, wait: bool) -> int:
         """Settle every open task at one checkpoint; returns how many other evaluators hold (none with `wait`)."""
         left = 0
         with _noting_failures(f"{plan.run.run_id} at {place.trained_tokens} tokens", self.summary), user_disk(plan.run.folder):
+            check_sides(place.export, place.sides, remedy=place.remedy)
+            identity = checkpoint_digest(place.export, place.weights)
             settings = settings_of(place.export, batch_size=plan.suite.batch_size, device=plan.suite.device, backend=plan.suite.backend)
-            asked = [Asked(plan.run, plan.suite.name, task, place.trained_tokens, place.digest, settings) for task in plan.tasks]
+            suite, tokens = plan.suite.name, place.trained_tokens
+            asked = [Asked(plan.run, suite, task, tokens, identity, place.weights, settings) for task in plan.tasks]
             done = [one for one in asked if is_done(one)]
             self._count_done(done)
             append_evaluation_rows(done)
             open_ones = [one for one in asked if one not in done]
             if open_ones:
                 check_model(place.export)
+                self._say_incomplete(plan, place, sum(map(is_incomplete, open_ones)))
             for one in open_ones:
                 with _task_lock(one, wait=wait) as held:
                     if held:
-                        self._settle(one, place.export, settings, plan.suite.device)
+                        self._settle(one, place, plan.suite.device)
                     left += not held
         return left
 
-    def _settle(self, one: Asked, export: Path, settings: Settings, device: str | None) -> None:
+    def _say_incomplete(self, plan: Plan, place: Place, count: int) -> None:
+        if count and (plan.run.folder, place.trained_tokens) not in self._said:
+            self._said.add((plan.run.folder, place.trained_tokens))
+            say(
+                f"{plan.run.run_id} at {place.trained_tokens} tokens: {count} results of an earlier version do not say which config and "
+                "tokenizer they are of: asked again"
+            )
+
+    def _settle(self, one: Asked, place: Place, device: str | None) -> None:
         """Get the result of one unit whose lock is held: by another evaluator meanwhile, from elsewhere, or by asking."""
         source, progress = self.index.get(one.key), TaskProgress(self.advance, 2 if one.task.asks_twice else 1)
         if is_done(one):
@@ -142,7 +168,7 @@ class _Work:
         if source is not None and copy_result(one, source):
             self.summary.reused += 1
         else:
-            model = self._model(export, settings, device)
+            model = self._model(place, one.settings, device)
             model.watch(progress.add)
             started = time.monotonic()
             outcome = evaluate_task(model, one.task)
@@ -153,10 +179,11 @@ class _Work:
         append_evaluation_rows([one])
         progress.finish()
 
-    def _model(self, export: Path, settings: Settings, device: str | None) -> Any:
-        if self._loaded is None or self._loaded[0] != export:
+    def _model(self, place: Place, settings: Settings, device: str | None) -> Any:
+        if self._loaded is None or self._loaded[0] != place.export:
             self._loaded = None  # free the last one first
-            self._loaded = (export, self.load(export, settings, device=device))
+            check_weights(place.export, place.weights, remedy=place.remedy)
+            self._loaded = (place.export, self.load(place.export, settings, device=device))
         return self._loaded[1]
 
     def _count_done(self, done: Sequence[Asked]) -> None:

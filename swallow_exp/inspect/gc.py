@@ -1,16 +1,21 @@
 """What may go from an output root, and removing it: `swallow gc`. Nothing that runs, and no mark that is not evaluated, is touched.
 
-(1) leftovers   what killed processes left half-written, where no process holds the lock
+(1) leftovers   what killed processes left half-written, where no process holds the lock, or after an hour
 (2) states      of runs that are trained to their end: their exports are there (machine.keep_mark_states keeps those of marks)
 (3) exports     only with machine.keep_exports=false, once every task of the suite has a result for these very weights; never the last
 (4) listed      artefacts no run refers to: shown, never removed
+
+Nothing outside <out> is removed: no link is followed, and what a record says of places decides nothing. Exports that go are those in
+the run's own checkpoints/tokens_<n>/export.
 
 Reads  everything below <out>        Removes  what `find_garbage` names, under the lock of its run
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,11 +26,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf.errors import OmegaConfBaseException
 
-from swallow_exp.artefact.errors import RequestError, SwallowError
-from swallow_exp.artefact.files import read_json, remove_folder
+from swallow_exp.artefact.errors import UNEXPECTED_SHAPE, RequestError, SwallowError
+from swallow_exp.artefact.files import is_inside, read_json, remove_folder
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import ARTEFACT_KINDS, RunPaths
-from swallow_exp.artefact.progress import track
+from swallow_exp.artefact.progress import say, track
 from swallow_exp.artefact.units import format_bytes
 from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.index import CheckpointRecord, is_own, read_checkpoints, resolve_export, write_checkpoints
@@ -35,6 +40,8 @@ from swallow_exp.evaluate.suite import task_names
 from swallow_exp.record.store import list_run_ids, read_config, read_result
 from swallow_exp.train.fit import is_trained
 
+HALF_COPIED = re.compile(r"\..+\.partial-[0-9a-f]{8}")  # checkpoint/handover.py
+HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.items\.parquet\.tmp")  # artefact/files.py, record/store.py
 STILL_SECONDS = 3600.0  # assumed: a half-written copy nobody has touched for an hour has no process any more
 
 
@@ -55,10 +62,18 @@ def find_garbage(out: Path) -> list[Garbage]:
     """Everything that may go below `out`. Raises RequestError when there is no such folder."""
     if not out.is_dir():
         raise RequestError(f"{out} is no folder", expected="an output root", remedy="check --out and SWALLOW_OUT")
-    found = [*_artefact_leftovers(out), *_copy_leftovers(out)]
+    found = [*_artefact_leftovers(out), *_stale_leftovers(out)]
     for run_id in track(list_run_ids(out), "runs"):
-        found += _run_garbage(RunPaths.of(out, run_id))
-    return [*found, *_unreferenced(out)]
+        try:
+            found += _run_garbage(RunPaths.of(out, run_id))
+        except (SwallowError, OSError, *UNEXPECTED_SHAPE) as error:
+            say(f"{run_id}: left alone, its files cannot be read: {repr(error).splitlines()[0][:200]}; `swallow verify` says which")
+    return [one for one in [*found, *_unreferenced(out)] if _is_below(one.path, out)]
+
+
+def _is_below(path: Path, out: Path) -> bool:
+    """True when the place of `path` is inside `out` with every link followed; `path` itself may be a link, which goes as a link."""
+    return is_inside(path.parent, out)
 
 
 def _free(lock: Path) -> bool:
@@ -75,11 +90,20 @@ def _free(lock: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def _leftover(path: Path, lock: Path | None) -> Garbage:
-    return Garbage("leftover", path, _size(path), "half-written by a process that is gone", True, lambda: remove_folder(path), lock)
+    return Garbage("leftover", path, _size(path), "half-written by a process that is gone", True, lambda: _remove(path), lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        remove_folder(path)
 
 
 def _artefact_leftovers(out: Path) -> Iterator[Garbage]:
@@ -91,10 +115,22 @@ def _artefact_leftovers(out: Path) -> Iterator[Garbage]:
                 yield _leftover(path, lock)
 
 
-def _copy_leftovers(out: Path) -> Iterator[Garbage]:
-    for path in sorted((out / "exports").glob(".*.partial-*")):
-        if time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*"))) > STILL_SECONDS:
-            yield _leftover(path, None)
+def _stale_leftovers(out: Path) -> Iterator[Garbage]:
+    """Copies and files that were killed before they got their names, anywhere below `out`, once nothing has touched them for an hour."""
+    for folder, folders, files in os.walk(out):
+        copies = [name for name in folders if HALF_COPIED.fullmatch(name)]
+        folders[:] = sorted(set(folders) - set(copies))
+        for name in sorted([*copies, *(name for name in files if HALF_WRITTEN.fullmatch(name))]):
+            path = Path(folder, name)
+            if _seconds_untouched(path) > STILL_SECONDS:
+                yield _leftover(path, None)
+
+
+def _seconds_untouched(path: Path) -> float:
+    try:
+        return time.time() - max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return 0.0  # its process has just finished it
 
 
 def _run_garbage(run: RunPaths) -> Iterator[Garbage]:
@@ -134,8 +170,10 @@ def _states_remover(run: RunPaths, config: Config) -> Callable[[], None]:
 def _evaluated_exports(run: RunPaths, config: Config) -> Iterator[Garbage]:
     tasks = task_names(config)
     for record in read_checkpoints(run)[:-1]:
-        if is_own(record) and tasks and all(_is_evaluated(run, record, task, config.suite.profiles) for task in tasks):
-            folder = resolve_export(run, record)
+        if not is_own(record) or run.folder / record.export != run.checkpoint_export(record.trained_tokens):
+            continue  # a place of somebody else's
+        if tasks and all(_is_evaluated(run, record, task, config.suite.profiles) for task in tasks):
+            folder = run.checkpoint_export(record.trained_tokens)
             reason = "evaluated, and machine.keep_exports=false"
             yield Garbage("export", folder, _size(folder), reason, True, _export_remover(run, record), run.lock)
 
@@ -147,14 +185,14 @@ def _is_evaluated(run: RunPaths, record: CheckpointRecord, task: str, profiles: 
 
 def _has_result(run: RunPaths, record: CheckpointRecord, task: str) -> bool:
     result = read_result(run.evaluation(record.trained_tokens, task))
-    return result is not None and result.get("checkpoint_digest") == record.digest
+    return result is not None and result.get("weights_digest") == record.digest
 
 
 def _export_remover(run: RunPaths, record: CheckpointRecord) -> Callable[[], None]:
     def remove() -> None:
         records = [replace(one, export="") if one.trained_tokens == record.trained_tokens else one for one in read_checkpoints(run)]
         write_checkpoints(run, records)  # first, so that nobody looks for what is going
-        withdraw(resolve_export(run, record))
+        withdraw(run.checkpoint_export(record.trained_tokens))
 
     return remove
 
@@ -196,14 +234,14 @@ def remove_garbage(found: Sequence[Garbage]) -> list[Garbage]:
     for one in found:
         if not one.removable:
             continue
-        if one.lock is None:
-            one.remove()
-        else:
-            try:
-                with FileLock(str(one.lock), timeout=0):
-                    one.remove()
-            except Timeout:
-                continue
+        try:
+            with FileLock(str(one.lock), timeout=0) if one.lock is not None else contextlib.nullcontext():
+                one.remove()
+        except Timeout:
+            continue
+        if one.path.is_symlink() or one.path.exists():
+            say(f"{one.path} could not be removed: check who owns it")
+            continue
         gone.append(one)
     return gone
 

@@ -27,10 +27,11 @@ from swallow_exp.inspect.speed import StatedSpeed, read_measured
 from swallow_exp.mixture.build_plan import PLAN_NAME
 from swallow_exp.model.describe import GIB
 from swallow_exp.record.contrast import in_words
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.record.status import read_status
 from swallow_exp.sweep.expand import Cell, find_contrasts
 from swallow_exp.sweep.preflight import missing_text, pairs_past_budget, sample_source, tokenizer_at_hand
-from swallow_exp.sweep.prepare import output_root, read_inputs
+from swallow_exp.sweep.prepare import output_root
 from swallow_exp.sweep.progress import shown_state
 from swallow_exp.sweep.question import Question
 from swallow_exp.sweep.why import undeclared_differences

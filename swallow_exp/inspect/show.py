@@ -20,9 +20,10 @@ from swallow_exp.mixture.tree import plan_tree
 from swallow_exp.model.describe import describe_model
 from swallow_exp.model.flops import padded_size
 from swallow_exp.record.identity import IDENTITY_GROUPS
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.record.status import read_status
 from swallow_exp.record.token_counts import PAPER_TOKEN_RATIO
-from swallow_exp.sweep.prepare import Built, base_tokenizer, output_root, read_inputs, run_paths
+from swallow_exp.sweep.prepare import Built, base_tokenizer, output_root, run_paths
 from swallow_exp.sweep.progress import shown_state
 from swallow_exp.train.optimizer import describe_recipe
 from swallow_exp.vocabulary.build_vocabulary import measure_pairs

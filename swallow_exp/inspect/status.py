@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from swallow_exp.artefact.errors import RequestError
+from swallow_exp.artefact.errors import UNEXPECTED_SHAPE, RequestError, SwallowError
 from swallow_exp.artefact.paths import RunPaths, cell_lease
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.record.health import overlap_worries_of, read_overlap, worries_of
@@ -60,10 +60,20 @@ def status_rows(out: Path, name: str | None = None) -> list[dict[str, Any]]:
             )
         run_ids = [cell["run_id"] for cell in sweep["cells"]]
     asked = _asked(out)
-    rows = [_run_row(out, run_id, asked.get(run_id, {})) for run_id in run_ids]
+    rows = [_row_of(_run_row, out, run_id, asked.get(run_id, {})) for run_id in run_ids]
     if name is None:
-        rows += [_model_row(out, model_id) for model_id in list_model_ids(out)]
+        rows += [_row_of(_model_row, out, model_id) for model_id in list_model_ids(out)]
     return rows
+
+
+def _row_of(describe: Callable[..., dict[str, Any]], out: Path, run_id: str, *more: Any) -> dict[str, Any]:
+    """One row, whatever lies in the run's folder: files of another shape make this row `unreadable`, and no other."""
+    try:
+        return describe(out, run_id, *more)
+    except (SwallowError, OSError, *UNEXPECTED_SHAPE) as error:
+        cause = f"its files cannot be read: {repr(error).splitlines()[0][:200]}; `swallow verify` says which"
+        facts = {"results": 0, "evaluated": {}, "absent": {}, "health": [], "results_planned": None, "checkpoints_planned": None}
+        return {"run_id": run_id, "state": "unreadable", "checkpoints": 0, **dict.fromkeys(UNKNOWN_OF_MODELS), **facts, "cause": cause}
 
 
 def _asked(out: Path) -> dict[str, Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from swallow_exp.artefact.check import (
     bytes_to_hash,
     check_files,
 )
-from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, RequestError
+from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, UNEXPECTED_SHAPE, RequestError, SwallowError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import PARTIAL_MARK, WORK_SUFFIX, Artefact, find_artefact
 from swallow_exp.artefact.paths import ARTEFACT_KINDS, RunPaths, runs_folder
@@ -37,10 +38,10 @@ from swallow_exp.checkpoint.check_states import check_states
 from swallow_exp.checkpoint.index import CheckpointRecord, is_own, read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import find_states
 from swallow_exp.model.folder import weights_digest
-from swallow_exp.record.identity import run_id_of
+from swallow_exp.record.identity import read_identity, run_id_of
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import RESULT_NAME, read_result
-from swallow_exp.sweep.prepare import read_inputs
 from swallow_exp.tokens.check_shard import check_shard
 from swallow_exp.tokens.shard import META_NAME
 
@@ -80,12 +81,24 @@ def verify(out: Path) -> Findings:
             bar(size / BYTES_PER_MEGABYTE)
 
         for artefact in artefacts:
-            _check_artefact(artefact, out, findings, advance)
-        _check_links(artefacts, out, findings)
+            with _named(_place(artefact.folder, out), findings):
+                _check_artefact(artefact, out, findings, advance)
+        with _named("artefacts", findings):
+            _check_links(artefacts, out, findings)
         by_folder = {artefact.folder.relative_to(out).as_posix(): artefact for artefact in artefacts}
         for run in runs:
-            _check_run(run, by_folder, findings, advance)
+            with _named(_place(run.folder, out), findings):
+                _check_run(run, by_folder, findings, advance)
     return findings
+
+
+@contextmanager
+def _named(where: str, findings: Findings) -> Iterator[None]:
+    """What no check below has foreseen is a problem of this place, and the others are looked at all the same."""
+    try:
+        yield
+    except (SwallowError, OSError, *UNEXPECTED_SHAPE) as error:
+        findings.wrong(where, f"cannot be read: {repr(error).splitlines()[0][:200]}", RESTORE)
 
 
 def _place(path: Path, out: Path) -> str:
@@ -180,8 +193,10 @@ def _check_shard_links(shard: Artefact, where: str, digests: set[str], tokenizer
 def _check_run(run: RunPaths, artefacts: Mapping[str, Artefact], findings: Findings, advance: Advance) -> None:
     where = _place(run.folder, run.out)
     findings.runs += 1
-    identity = read_json(run.identity)
-    if not isinstance(identity, dict):
+    identity = read_identity(run.identity)
+    if identity is None and run.identity.exists():
+        findings.wrong(f"{where}/{run.identity.name}", "torn, or of another shape", "the run's `swallow train` command writes it again")
+    elif identity is None:
         findings.notes.append(f"{where}: no identity.json; its `swallow train` command writes it")
     elif run_id_of(identity) != run.run_id:
         findings.wrong(
@@ -226,7 +241,10 @@ def _check_inputs(
 
 
 def _export_bytes(run: RunPaths) -> int:
-    folders = [resolve_export(run, record) for record in read_checkpoints(run) if is_own(record)]
+    try:
+        folders = [resolve_export(run, record) for record in read_checkpoints(run) if is_own(record)]
+    except SwallowError:
+        return 0  # named when the run is looked at
     return sum(path.stat().st_size for folder in folders for path in folder.glob("*.safetensors"))
 
 
@@ -243,7 +261,11 @@ def _check_checkpoints(run: RunPaths, findings: Findings, advance: Advance) -> N
         findings.checkpoints += 1
         if not record.export:
             continue  # given up on purpose: `swallow gc` says so
-        export = resolve_export(run, record)
+        try:
+            export = resolve_export(run, record)
+        except RequestError as error:
+            findings.wrong(where, error.given, error.remedy)
+            continue
         remedy = "the run's `swallow train` command exports it again" if record.resumable else "restore it from a copy, or remove the run"
         if not export.is_dir():
             findings.wrong(where, f"the export at {record.trained_tokens:,} tokens is not at {export}", remedy)
@@ -265,7 +287,7 @@ def _check_results(run: RunPaths, record: CheckpointRecord, findings: Findings) 
         result, where = read_result(path.parent), _place(path, run.out)
         if result is None:
             findings.wrong(where, "torn", f"remove it; `swallow evaluate {run.run_id}` makes it again")
-        elif result.get("checkpoint_digest", record.digest) != record.digest:
+        elif result.get("weights_digest", result.get("checkpoint_digest", record.digest)) != record.digest:
             findings.wrong(where, "a result of other weights than this checkpoint's", "remove it; `swallow evaluate` makes it again")
 
 

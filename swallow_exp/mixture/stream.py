@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from swallow_exp.artefact.check import require_sound
+from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.units import token_marks
@@ -139,12 +141,20 @@ def open_stream(out: Path, inputs: Mapping[str, Any], *, attention: str = "packe
     """The stream of a run whose inputs.json is `inputs` (folders relative to the output root `out`).
 
     attention   the mixture's: packed | document. The plan and its order do not depend on it.
+    Raises RequestError when the plan or a shard is gone, or is not what was written.
     """
-    plan = find_artefact(out / inputs["mixture"]["folder"])
-    assert plan is not None, f"plan {inputs['mixture']['folder']} is not finished"
-    shards = {}
-    for name, source in inputs["tokens"].items():
-        artefact = find_artefact(out / source["folder"])
-        assert artefact is not None, f"shard {source['folder']} is not finished"
-        shards[name] = open_shard(artefact)
+    plan = _input(out, inputs["mixture"])
+    require_sound(plan)
+    shards = {name: open_shard(_input(out, source)) for name, source in inputs["tokens"].items()}
     return SequenceStream(plan, shards, attention=attention)
+
+
+def _input(out: Path, reference: Mapping[str, str]) -> Artefact:
+    artefact = find_artefact(out / reference["folder"])
+    if artefact is None or artefact.digest != reference["digest"]:
+        raise RequestError(
+            f"{out / reference['folder']} {'is not there' if artefact is None else 'is another artefact now'}",
+            expected=f"the finished artefact {reference['digest'][:12]} that the run is made from",
+            remedy="run the run's `swallow train` command: it builds what is missing",
+        )
+    return artefact

@@ -19,7 +19,8 @@ import numpy as np
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.progress import progress_bar
-from swallow_exp.model.folder import StoredTensor, blocks_of, read_header, weight_files
+from swallow_exp.model.folder import blocks_of, weight_files
+from swallow_exp.model.headers import StoredTensor, read_header
 
 if TYPE_CHECKING:
     import torch

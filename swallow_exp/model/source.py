@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import read_json
 from swallow_exp.config import BaseModelConfig
 from swallow_exp.model.expand import FLOATS
-from swallow_exp.model.folder import CONFIG_NAME, HEAD, StoredTensor, fetch_model
+from swallow_exp.model.folder import CONFIG_NAME, HEAD, fetch_model, read_model_config
+from swallow_exp.model.headers import StoredTensor
 
-HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json")
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer.model")
 # Field of BaseModelConfig -> key of config.json. 0 is stated by levels that read their shape from the folder.
 SHAPE_KEYS = {
     "hidden_size": "hidden_size",
@@ -41,15 +41,19 @@ ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 ROTARY_BUFFER = "rotary_emb.inv_freq"  # older files hold it; the library computes it from config.json
 
 
-def locate_model(model: BaseModelConfig) -> Path:
-    """The folder of a pretrained model: base_model.path itself, or the hub's snapshot of that name. Raises RequestError."""
+def locate_model(model: BaseModelConfig, *, network: bool) -> Path:
+    """The folder of a pretrained model: base_model.path itself, or the hub's snapshot of that name. Raises RequestError.
+
+    network   paths.network; without it, no request is made: a snapshot must have been downloaded earlier
+    """
     assert model.path is not None
     folder = Path(model.path).expanduser()
     if folder.is_dir():
         return folder
     looks_like_path = folder.is_absolute() or model.path.startswith((".", "~")) or model.path.count("/") != 1
     if not looks_like_path:
-        return fetch_model(model.path, asked=f"base_model.path={model.path}", revision=model.revision, patterns=HUB_FILES)
+        forbids, asked = None if network else "paths.network", f"base_model.path={model.path}"
+        return fetch_model(model.path, asked=asked, revision=model.revision, patterns=HUB_FILES, network=forbids)
     raise RequestError(
         f"base_model.path={model.path} does not exist",
         expected="a Hugging Face folder or a hub name",
@@ -59,13 +63,7 @@ def locate_model(model: BaseModelConfig) -> Path:
 
 def check_source(model: BaseModelConfig, source: Path, *, sequence_length: int) -> dict[str, Any]:
     """The folder's config.json, once it is a Llama of the stated shape that can be trained as it is. Raises RequestError. No torch."""
-    plain = read_json(source / CONFIG_NAME)
-    if not isinstance(plain, dict):
-        raise RequestError(
-            f"model folder {source} has no readable {CONFIG_NAME}",
-            expected="a Hugging Face folder",
-            remedy="check base_model.path",
-        )
+    plain = read_model_config(source)
     if plain.get("model_type") != "llama":
         raise RequestError(
             f"model folder {source} holds a '{plain.get('model_type')}' model",
@@ -103,6 +101,8 @@ def rope_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     """rope_type and rope_theta of a config.json, in its newer form (rope_parameters) or its older one (rope_theta, rope_scaling)."""
     given = plain.get("rope_parameters") or plain.get("rope_scaling") or {}
     theta = given.get("rope_theta") or plain.get("rope_theta") or DEFAULT_ROPE_THETA
+    if type(theta) not in (int, float):
+        raise RequestError(f"{CONFIG_NAME} says rope_theta={theta!r:.40}", expected="a number", remedy="correct it")
     return {"rope_type": str(given.get("rope_type") or given.get("type") or "default"), "rope_theta": float(theta)}
 
 

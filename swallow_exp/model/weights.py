@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swallow_exp.artefact.files import digest_of, fingerprint_file, read_json, write_json_atomic
+from swallow_exp.artefact.check import require_sound
+from swallow_exp.artefact.files import digest_of, fingerprint_file, write_json_atomic
 from swallow_exp.artefact.manifest import Artefact, build_artefact
 from swallow_exp.artefact.paths import artefact_folder
 from swallow_exp.config import Config, check_init
@@ -29,6 +30,8 @@ from swallow_exp.model.folder import (
     TABLES,
     WEIGHTS_INDEX_NAME,
     count_parameters,
+    read_index,
+    read_model_config,
     save_weights,
     stored_tensors,
     weight_files,
@@ -76,13 +79,15 @@ def build_weights(config: Config, vocabulary: Artefact, *, base_tokenizer: Path 
         shape = {key: value for key, value in asdict(model).items() if key not in ("name", "path", "revision", "tokenizer")}
         request |= {"shape": shape, "seed": config.seed}
     else:
-        source = locate_model(model)
+        source = locate_model(model, network=config.paths.network)
         check_source(model, source, sequence_length=config.optim.sequence_length)
+        stored_tensors(source)  # a download that was cut off is named here, before anything is computed
         made_from["base_model"] = digest_of({file.name: fingerprint_file(file) for file in (source / CONFIG_NAME, *weight_files(source))})
     digest = digest_of({"request": request, "made_from": made_from})
     folder = artefact_folder(out, "weights", f"{model.name}-{config.vocabulary.name}", digest)
 
     def build(partial: Path) -> Mapping[str, Any]:
+        require_sound(vocabulary)
         if source is None:
             rows = _write_random(config, vocabulary, base_tokenizer, partial)
         else:
@@ -141,7 +146,7 @@ def _write_random(config: Config, vocabulary: Artefact, base_tokenizer: Path | N
 def _write_pretrained(config: Config, vocabulary: Artefact, base_tokenizer: Path | None, source: Path, folder: Path) -> RowCounts:
     """Pretrained start, file by file; only the two tables are ever read into memory, one after the other."""
     stored = stored_tensors(source)
-    plain = read_json(source / CONFIG_NAME)
+    plain = read_model_config(source)
     tied = bool(plain.get("tie_word_embeddings", False))
     check_tensors(stored, source)
     rows = stored[EMBEDDING].shape[0]
@@ -155,8 +160,8 @@ def _write_pretrained(config: Config, vocabulary: Artefact, base_tokenizer: Path
         return rows_ND
 
     expand_files(source, folder, tables=TABLES, num_rows=len(segments), make_rows=make_rows)
-    index = read_json(source / WEIGHTS_INDEX_NAME)
-    if isinstance(index, dict):
+    index = read_index(source)
+    if index is not None:
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, index)  # the same tensors in the same files, two of them longer
         total = sum(tensor.end - tensor.start for tensor in stored_tensors(folder).values())
         write_json_atomic(folder / WEIGHTS_INDEX_NAME, {**index, "metadata": {"total_size": total}})

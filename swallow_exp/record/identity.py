@@ -5,16 +5,17 @@
 (3) hash    canonical JSON                                                                              -> 7 hex letters
 (4) name    base_model-vocabulary-mixture-parallel-budget-s<seed>-<hash7>                               -> run_id
 
-Reads/Writes  nothing.
+Reads  runs/<run_id>/identity.json, where it is asked for
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from swallow_exp.artefact.files import digest_of
+from swallow_exp.artefact.files import digest_of, read_json
 
 IDENTITY_SCHEMA_VERSION = 1
 # In the order of conf/train.yaml; the record's columns are these names.
@@ -79,6 +80,15 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     identity["seed"] = config["seed"]
     identity["identity_schema_version"] = IDENTITY_SCHEMA_VERSION
     return identity
+
+
+def read_identity(path: Path) -> dict[str, Any] | None:
+    """identity.json, or None when it is missing, torn, or of another shape: every group is an object with a name."""
+    identity = read_json(path)
+    if not isinstance(identity, dict) or type(identity.get("seed")) is not int:
+        return None
+    groups = [identity.get(group) for group in IDENTITY_GROUPS]
+    return identity if all(isinstance(group, dict) and isinstance(group.get("name"), str) for group in groups) else None
 
 
 def run_id_of(identity: Mapping[str, Any]) -> str:

@@ -51,7 +51,7 @@ class EvaluationRecord:
     num_items: int
     score: float
     prompt_digest: str
-    checkpoint_digest: str
+    checkpoint_digest: str  # weights, config and tokenizer: equal only where everything that answers is equal
     source: str = "ours"  # ours | paper
     folder: str = ""  # of the result, where it is not the task's name (a task asked once for each profile)
     fraction: float | None = None  # share of the dataset's items that was asked; None = all

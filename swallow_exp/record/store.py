@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import make_folder, read_json, user_disk, write_json_atomic
+from swallow_exp.artefact.files import is_plain_name, make_folder, read_json, user_disk, write_json_atomic
 from swallow_exp.artefact.paths import MODELS, RunPaths, models_folder, runs_folder, sweep_file, user_path
 from swallow_exp.record.events import read_events
-from swallow_exp.record.identity import IDENTITY_GROUPS
+from swallow_exp.record.identity import IDENTITY_GROUPS, read_identity
 from swallow_exp.record.schema import CurveRecord, EvaluationRecord, HealthRecord, ItemStatistics, RunRecord
 from swallow_exp.record.status import read_status
 
@@ -109,8 +109,10 @@ def list_model_ids(out: Path) -> list[str]:
 
 def read_sweep(out: Path, name: str) -> dict[str, Any] | None:
     """The expanded grid written by the sweep room: {"name", "question", "cells": [...], "contrasts": [...]} or None."""
-    sweep = read_json(sweep_file(out, name))
-    return sweep if isinstance(sweep, dict) and isinstance(sweep.get("cells"), list) else None
+    sweep = read_json(sweep_file(out, name)) if is_plain_name(name) else None
+    cells = sweep.get("cells") if isinstance(sweep, dict) else None
+    shaped = isinstance(cells, list) and all(isinstance(cell, dict) and is_plain_name(cell.get("run_id")) for cell in cells)
+    return sweep if isinstance(sweep, dict) and shaped else None
 
 
 def sweeps_of(out: Path, run_id: str) -> list[dict[str, Any]]:
@@ -139,8 +141,8 @@ def read_config(run: RunPaths) -> dict[str, Any]:
 def read_run(out: Path, run_id: str) -> RunRecord | None:
     """One run, or None when the folder has no readable identity."""
     paths = RunPaths.of(out, run_id)
-    identity = read_json(paths.identity)
-    if not isinstance(identity, dict) or not {*IDENTITY_GROUPS, "seed"} <= identity.keys():
+    identity = read_identity(paths.identity)
+    if identity is None:
         return None
     status = read_status(paths.status)
     return RunRecord(

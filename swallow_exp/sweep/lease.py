@@ -39,7 +39,15 @@ HANDED_DOWN = "SWALLOW_LEASE"  # the token of the lease that the process which s
 def read_lease(path: Path) -> dict[str, Any]:
     """What the file says: token, host, place, pid, born, job, goal, exit_code (null while held); {} when there is none."""
     record = read_json(path)
-    return record if isinstance(record, dict) and "token" in record else {}
+    return record if isinstance(record, dict) and _is_lease(record) else {}
+
+
+def _is_lease(record: Mapping[str, Any]) -> bool:
+    """Every part has its type: a lease of another shape says nothing, as a torn one."""
+    texts = all(isinstance(record.get(name), str) for name in ("token", "host", "place"))
+    numbers = type(record.get("pid")) is int and 0 < record["pid"] < 1 << 31 and type(record.get("restart", 0)) is int
+    optional = all(record.get(name) is None or isinstance(record[name], str) for name in ("born", "job", "goal"))
+    return texts and numbers and optional and "exit_code" in record and type(record["exit_code"]) in (int, type(None))
 
 
 def is_held(path: Path) -> bool:
@@ -53,7 +61,7 @@ def find_holder(path: Path) -> str | None:
     if not record or record["exit_code"] is not None:
         return None
     here = record["place"] == _place()
-    alive = _is_alive(record["pid"], record["born"]) if here else time.time() - path.stat().st_mtime <= STALE_AFTER_SECONDS
+    alive = _is_alive(record["pid"], record.get("born")) if here else time.time() - path.stat().st_mtime <= STALE_AFTER_SECONDS
     return f"{record['host']} (process {record['pid']})" if alive else None
 
 
@@ -69,7 +77,7 @@ def _is_live(path: Path, record: dict[str, Any]) -> bool:
     if not record or record["exit_code"] is not None:
         return False
     if record["place"] == _place():
-        return _is_alive(record["pid"], record["born"])
+        return _is_alive(record["pid"], record.get("born"))
     if record.get("job") is not None and record["job"] == os.environ.get("SLURM_JOB_ID") and record.get("restart", 0) < _restart():
         return False  # this job, before it was queued again
     return _age_seconds(path) <= STALE_AFTER_SECONDS

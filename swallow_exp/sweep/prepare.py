@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import make_folder, read_json, write_json_atomic, write_text_atomic
+from swallow_exp.artefact.files import make_folder, write_json_atomic, write_text_atomic
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import DEFAULT_OUT, RunPaths, user_path
 from swallow_exp.artefact.progress import say
@@ -29,6 +29,7 @@ from swallow_exp.evaluate.suite import check_task_names
 from swallow_exp.mixture.build_plan import build_plan, planned_sources
 from swallow_exp.mixture.changes import digests_of, name_changes
 from swallow_exp.record.identity import identity_of, run_id_of
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.record.provenance import gather_provenance
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.tokens.build_shards import build_tokens
@@ -70,7 +71,7 @@ def base_tokenizer(config: Config) -> Path | None:
         )
     from swallow_exp.model.source import locate_model
 
-    folder = locate_model(model)
+    folder = locate_model(model, network=config.paths.network)
     return folder / TOKENIZER_NAME
 
 
@@ -155,14 +156,6 @@ def inputs_of(built: Built, out: Path) -> dict[str, Any]:
         "tokens": {name: reference_of(artefact, out) for name, artefact in built.tokens.items()},
         "corpora": {name: reference_of(artefact, out) for name, artefact in built.corpora.items()},
     }
-
-
-def read_inputs(run: RunPaths) -> dict[str, Any] | None:
-    """inputs.json of a run; None when it is missing or torn (it is written again)."""
-    inputs = read_json(run.inputs)
-    whole = isinstance(inputs, dict) and {"weights", "vocabulary", "mixture", "tokens", "corpora"} <= inputs.keys()
-    roles = [inputs[role] for role in ("weights", "vocabulary", "mixture")] if whole else []
-    return inputs if whole and all(isinstance(role, dict) and {"folder", "digest"} <= role.keys() for role in roles) else None
 
 
 def check_inputs(run: RunPaths, inputs: Mapping[str, Any]) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import say
 from swallow_exp.record.contrast import Differences, differing_groups, in_words, unexpected_differences, unexpected_inputs
-from swallow_exp.record.identity import identity_difference
+from swallow_exp.record.identity import identity_difference, read_identity
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.sweep.expand import Cell, find_contrasts
 from swallow_exp.sweep.narrow import MADE_UP
 from swallow_exp.sweep.question import Question
@@ -81,15 +81,15 @@ def _verdict(groups: Sequence[str], others: Sequence[str], inputs: Differences) 
 
 
 def _undeclared_inputs(first: RunPaths, second: RunPaths, groups: Sequence[str]) -> Differences:
-    ours, theirs = read_json(first.inputs), read_json(second.inputs)
-    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+    ours, theirs = read_inputs(first), read_inputs(second)
+    if ours is None or theirs is None:
         return {}
     return unexpected_inputs(ours, theirs, factor=groups[0] if groups else "", consequences=groups[1:])
 
 
 def _identity(run: RunPaths) -> dict[str, Any]:
-    identity = read_json(run.identity)
-    if not isinstance(identity, dict):
+    identity = read_identity(run.identity)
+    if identity is None:
         raise RequestError(
             f"run {run.run_id} has no readable {run.identity.name}",
             expected="a run that `swallow train` prepared",

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from swallow_exp.artefact.check import require_sound
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import digest_of
 from swallow_exp.artefact.manifest import Artefact, build_artefact, package_versions, work_folder
@@ -126,6 +127,8 @@ def build_tokens(
         return encoded_blocks(items, model_path(vocabulary), parallel=parallel, encoder=encoder, processes=processes)
 
     def build(partial: Path) -> dict[str, Any]:
+        require_sound(corpus)
+        require_sound(vocabulary)
         processor = load_tokenizer(vocabulary)
         if encoder != "sentencepiece":
             texts = (text for item in read(corpus, "train") for text in ((item.en, item.ja) if pairs else (item.text,)))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
+from swallow_exp.artefact.check import require_sound
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import HashedFile, read_json, user_disk, write_json_atomic
 from swallow_exp.artefact.manifest import Artefact
@@ -119,11 +120,12 @@ def write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
     write_json_atomic(folder / META_NAME, {"format_version": SHARD_FORMAT_VERSION, **meta})
 
 
-def open_shard(tokens: Artefact | Path, *, tokenizer: str | None = None) -> TokenShard:
+def open_shard(tokens: Artefact | Path, *, tokenizer: str | None = None, check: bool = True) -> TokenShard:
     """Map a shard.
 
     tokenizer   digest of the tokenizer its ids must be of; None: any
-    Raises RequestError when its files do not fit together, or its ids are another tokenizer's.
+    check       hold the files against the manifest's sha256s, once per version of a file; false where the caller does it
+    Raises RequestError when its files are not what was written, do not fit together, or its ids are another tokenizer's.
     """
     folder = tokens.folder if isinstance(tokens, Artefact) else tokens
     meta = read_json(folder / META_NAME)
@@ -150,6 +152,8 @@ def open_shard(tokens: Artefact | Path, *, tokenizer: str | None = None) -> Toke
                 expected="ids of the tokenizer the run uses",
                 remedy="remove the folder and run the same command again",
             )
+    if check and isinstance(tokens, Artefact):
+        require_sound(tokens)
     return TokenShard(
         tokens=numpy.memmap(paths[TOKENS_NAME], dtype=dtype, mode="r"),
         offsets=offsets,

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swallow_exp.artefact.check import require_sound
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.manifest import Artefact, find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
-from swallow_exp.checkpoint.state import SavedState, newest_state
+from swallow_exp.checkpoint.state import SavedState, newest_state, sound_state
 from swallow_exp.config import Config
 from swallow_exp.config.layout import Layout, check_split
 from swallow_exp.mixture.changes import digests_of, find_digests, inputs_digest, name_changes
@@ -55,7 +56,10 @@ def is_trained(run: RunPaths) -> bool:
 
 
 def state_to_resume(run: RunPaths, inputs: Mapping[str, Any]) -> SavedState | None:
-    """The newest state. Raises RequestError, naming what differs, when it was made from other inputs."""
+    """The newest state that is what was written. The others are named once training begins (Saver.prepare).
+
+    Raises RequestError, naming what differs, when the newest was made from other inputs; RunFailed when no state is undamaged.
+    """
     state = newest_state(run)
     if state is not None and state.inputs_digest != inputs_digest(inputs):
         now = digests_of(inputs)
@@ -66,17 +70,24 @@ def state_to_resume(run: RunPaths, inputs: Mapping[str, Any]) -> SavedState | No
             expected="the inputs the run began with",
             remedy="restore them, or remove the run folder and train again",
         )
-    return state
+    return sound_state(run)
 
 
 def start_weights(run: RunPaths, inputs: Mapping[str, Any]) -> Artefact:
-    """The finished start weights of a run. Raises RequestError when they are gone."""
+    """The finished start weights of a run. Raises RequestError when they are gone, or are not what they were when the run began."""
     folder = run.out / inputs["weights"]["folder"]
     artefact = find_artefact(folder)
     if artefact is None:
         raise RequestError(
             f"start weights {folder} are not there", expected="a finished artefact", remedy="run `swallow train` to build them"
         )
+    if artefact.digest != inputs["weights"]["digest"]:
+        raise RequestError(
+            f"start weights {folder} are other ones now (digest {artefact.digest[:12]})",
+            expected=f"those the run began with ({str(inputs['weights']['digest'])[:12]})",
+            remedy="restore them, or remove the run folder and train again",
+        )
+    require_sound(artefact)
     return artefact
 
 

@@ -31,6 +31,7 @@ from swallow_exp.checkpoint.index import (
 )
 from swallow_exp.checkpoint.state import SavedState, prune_states, remove_partial, set_aside_torn
 from swallow_exp.checkpoint.write import Snapshot, StateWriter, WrittenState
+from swallow_exp.model.identity import side_files
 from swallow_exp.record.events import read_events
 from swallow_exp.train.data import mark_steps_of
 from swallow_exp.train.reporting import Reporter, RunFacts
@@ -149,7 +150,7 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         """Clear leftovers, name torn states, mend the index, list token 0, export the state we resume from if its export is missing."""
         if trainer.is_global_zero:
             run, step = self._facts.run, self._facts.start_step
-            for torn in set_aside_torn(run):
+            for torn in set_aside_torn(run, after_step=step):
                 say(f"{run.run_id}: {torn}: set aside; continuing from {self._tokens(step):,} tokens")
             remove_partial(run)
             restore_checkpoints(run)
@@ -248,7 +249,8 @@ class Saver(lightning.Callback):  # type: ignore[misc]
         digest = export_state(state.folder, folder, start_weights=self._start.folder, dtype_name=dtype_name)
         seconds, export = round(time.monotonic() - started, 3), folder.relative_to(facts.run.folder).as_posix()
         mark = self._marks[state.step]
-        add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds))
+        sides = side_files(folder)
+        add_checkpoint(facts.run, CheckpointRecord(mark, trained, state.step, export, digest, resumable=True, seconds=seconds, sides=sides))
         return digest
 
     def _note(self, trainer: Any, written: WrittenState | None) -> None:

@@ -27,6 +27,7 @@ from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.artefact.progress import say
 from swallow_exp.checkpoint.state import FailedElsewhere
 from swallow_exp.config import Config
+from swallow_exp.record.inputs import ROLES, is_reference
 from swallow_exp.record.status import read_status, write_status
 from swallow_exp.train.failures import FAILURES_VARIABLE, answer_stack_requests, failure_of, write_failure
 from swallow_exp.train.guards import AgreedStop
@@ -99,7 +100,7 @@ def train_run(run: RunPaths, *, first_process: bool, stop: StopRequest) -> int:
 def read_run(run: RunPaths) -> tuple[Config, dict[str, Any]]:
     """The resolved config and the inputs of a run. Raises RequestError when the folder holds no prepared run."""
     inputs = read_json(run.inputs)
-    if not isinstance(inputs, dict) or not run.config.exists():
+    if not isinstance(inputs, dict) or not all(is_reference(inputs.get(role)) for role in ROLES) or not run.config.exists():
         raise RequestError(
             f"{run.folder} has no {run.config.name} and {run.inputs.name}",
             expected="a run folder that `swallow train` prepared",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,17 +17,28 @@ from exported import MARKS, make_exported_run, write_export
 from whole_checkpoints import check_checkpoints
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
-from swallow_exp.artefact.files import read_json
+from swallow_exp.artefact.files import make_folder, read_json
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.check_states import check_export
 from swallow_exp.checkpoint.handover import ORIGIN_NAME, copy_export
-from swallow_exp.checkpoint.index import read_checkpoints, write_checkpoints
-from swallow_exp.model.folder import WEIGHTS_INDEX_NAME, weights_digest
+from swallow_exp.checkpoint.index import add_checkpoint, read_checkpoints, write_checkpoints
+from swallow_exp.model.folder import WEIGHTS_INDEX_NAME, save_weights, weights_digest
+from swallow_exp.model.identity import side_files
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
     return make_exported_run(tmp_path, "run")
+
+
+@contextmanager
+def no_file_above(num_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def logits(folder: Path, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -82,8 +98,8 @@ def test_unknown_marks_are_answered_with_those_there_are(run: RunPaths) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (lambda folder: os.truncate(folder / "model.safetensors", 9_000), "model.safetensors has 9,000 bytes instead of"),
-        (lambda folder: os.truncate(folder / "model.safetensors", 20), "model.safetensors has no readable header"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 9_000), "model.safetensors has 9,000 bytes where its header says"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 20), "model.safetensors (20 bytes) has no whole header"),
         (lambda folder: (folder / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
     ],
@@ -111,3 +127,62 @@ def test_a_full_check_finds_other_weights_lost_exports_and_a_damaged_index(run: 
     run.checkpoint_index.write_text("{")
     assert "checkpoints.json is damaged" in check_checkpoints(run)[0]
     assert MARKS == (1000, 2000, 3000)
+
+
+def test_an_export_that_changed_since_it_was_written_is_not_given_away(run: RunPaths) -> None:
+    """One bit of the weights; a number in config.json; another tokenizer."""
+    folder = run.checkpoint_export(2007)
+    record = read_checkpoints(run)[1]
+    add_checkpoint(run, replace(record, sides=side_files(folder)))
+    copy_export(run.out, run, to=run.out / "whole", mark_tokens=2000)
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(RunFailed, match=r"damaged or changed.*; restore it from a copy"):
+            copy_export(run.out, run, to=run.out / "gift", mark_tokens=2000)
+        (folder / name).write_bytes(whole)
+        assert not (run.out / "gift").exists()
+    copy_export(run.out, run, to=run.out / "gift", mark_tokens=2000)
+
+
+def test_a_copy_whose_process_was_killed_is_removed_by_the_next(run: RunPaths) -> None:
+    left, other = run.out / ".gift.partial-01234567", run.out / ".gifts.partial-01234567"
+    held = run.out / ".gift.partial-89abcdef"
+    for folder in (left, other, held):
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("half")
+    handle = os.open(held, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # a process that copies to the same place right now
+    try:
+        copy_export(run.out, run, to=run.out / "gift")
+        assert not left.exists() and other.exists() and held.exists()
+    finally:
+        os.close(handle)
+    assert not list(run.out.glob(".gift.partial-*")) or held.exists()
+    copy_export(run.out, run, to=run.out / "gift", replace=True, mark_tokens=1000)
+    assert not held.exists() and sorted(path.name for path in run.out.iterdir()) == [".gifts.partial-01234567", "gift", "runs"]
+
+
+def test_a_place_that_takes_no_folder_is_one_line(run: RunPaths) -> None:
+    with pytest.raises(RequestError, match=r"cannot write /proc/\.x\.partial.*expected a writable folder"):
+        copy_export(run.out, run, to=Path("/proc/x"))
+
+
+def test_files_have_the_mode_that_the_umask_gives(run: RunPaths) -> None:
+    for mask, mode in ((0o022, 0o644), (0o027, 0o640), (0o077, 0o600)):
+        before = os.umask(mask)
+        try:
+            converted = copy_export(run.out, run, to=run.out / f"converted {mask}", dtype="bfloat16")
+            save_weights({"a": torch.zeros(3)}, make_folder(run.out / f"saved {mask}"))
+        finally:
+            os.umask(before)
+        files = [*converted.iterdir(), run.out / f"saved {mask}" / "model.safetensors"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {mode}
+
+
+def test_a_full_disk_is_an_error_of_the_disk(run: RunPaths) -> None:
+    with no_file_above(10_000), pytest.raises(RequestError, match="files may not grow further here"):
+        copy_export(run.out, run, to=run.out / "gift", dtype="bfloat16")
+    assert not list(run.out.glob("*gift*"))
+    with no_file_above(10_000), pytest.raises(OSError, match="File too large"):
+        save_weights({"a": torch.zeros(100_000)}, run.out)

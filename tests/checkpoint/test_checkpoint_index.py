@@ -21,7 +21,7 @@ def test_records_are_sorted_and_replaced(tmp_path: Path) -> None:
     add_checkpoint(run, record(200, digest="again"))
     assert [(r.trained_tokens, r.digest) for r in read_checkpoints(run)] == [(100, "d"), (200, "again"), (300, "d")]
     row = json.loads(run.checkpoint_index.read_text())["checkpoints"][0]
-    assert set(row) == {"mark_tokens", "trained_tokens", "step", "export", "digest", "resumable", "seconds"}
+    assert set(row) == {"mark_tokens", "trained_tokens", "step", "export", "digest", "resumable", "seconds", "sides"}
 
 
 def test_exports_are_found_in_the_run_and_beside_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def test_files_may_vanish_between_two_looks(tmp_path: Path) -> None:
     folder = RunPaths.of(tmp_path, "run").checkpoint_state(100)
     folder.mkdir(parents=True)
     names = [f"part_{i}.pt" for i in range(4)]
-    mark = {"step": 1, "trained_tokens": 100, "inputs_digest": "d", "files": {name: {"bytes": 3} for name in names}}
+    mark = {"step": 1, "trained_tokens": 100, "inputs_digest": "d", "files": {name: {"bytes": 3, "sha256": "0"} for name in names}}
     write_json_atomic(folder / COMPLETE_NAME, mark)
     stop = threading.Event()
 

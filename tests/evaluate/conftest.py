@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from swallow_exp.artefact.errors import RequestError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -140,9 +143,25 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return out, {source.name: build_corpus(source, out=out, data=out) for source in sources}
 
 
+def _mark_weights(file: Path, label: str) -> str:
+    """Change the lower half of the last float32 of a file; the digest of the folder's weights, or of a damaged file the label."""
+    from swallow_exp.model.folder import weights_digest
+
+    data = bytearray(file.read_bytes())
+    data[-4:-2] = hashlib.sha256(label.encode()).digest()[:2]
+    file.write_bytes(data)
+    try:
+        return weights_digest(file.parent)
+    except RequestError:
+        return label
+
+
 @pytest.fixture
 def make_run(tmp_path: Path, corpora: tuple[Path, dict[str, Any]]) -> Callable[..., str]:
-    """make_run(name, exports={tokens: (folder, digest)}, overrides=[...]) -> run_id under tmp_path, as training leaves it."""
+    """make_run(name, exports={tokens: (folder, label)}, overrides=[...]) -> run_id under tmp_path, as training leaves it.
+
+    Weights are copies that differ in their last number, by the label: equal labels of one folder are equal weights.
+    """
     import shutil
 
     import yaml
@@ -163,10 +182,11 @@ def make_run(tmp_path: Path, corpora: tuple[Path, dict[str, Any]]) -> Callable[.
         references = {n: {"folder": str(a.folder.relative_to(source)), "digest": a.digest} for n, a in built.items()}
         run.inputs.write_text(json.dumps({"corpora": references}), encoding="utf-8")
         records = []
-        for tokens, (export, digest) in exports.items():
-            place = f"checkpoints/tokens_{tokens}/export"
+        for tokens, (export, label) in exports.items():
+            place, digest = f"checkpoints/tokens_{tokens}/export", label
             if export.is_dir():
                 shutil.copytree(export, run.folder / place)
+                digest = _mark_weights(run.folder / place / "model.safetensors", label)
             records.append(
                 {"mark_tokens": tokens, "trained_tokens": tokens, "step": tokens // 1024, "export": place, "digest": digest,
                  "resumable": False, "seconds": 0.0}

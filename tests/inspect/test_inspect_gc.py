@@ -61,7 +61,7 @@ def make_run(out: Path, run_id: str, *, state: str = "trained", keep_exports: bo
 
 
 def evaluate(run: RunPaths, mark: int, task: str, *, digest: str | None = None) -> None:
-    write_result(run.evaluation(mark, task), {"metrics": [], "checkpoint_digest": digest or f"digest {mark}"}, [{"item_id": "1"}])
+    write_result(run.evaluation(mark, task), {"metrics": [], "weights_digest": digest or f"digest {mark}"}, [{"item_id": "1"}])
 
 
 def found(out: Path, kind: str) -> list[str]:

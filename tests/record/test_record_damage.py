@@ -10,9 +10,9 @@ from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, sweep_file
 from swallow_exp.checkpoint.index import read_checkpoints
 from swallow_exp.inspect.status import status_rows
+from swallow_exp.record.inputs import read_inputs
 from swallow_exp.record.status import read_status
 from swallow_exp.record.store import list_run_ids, read_config, read_evaluations, read_run, read_sweep
-from swallow_exp.sweep.prepare import read_inputs
 
 TORN = [
     "",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from swallow_exp.artefact.check import require_sound
 from swallow_exp.artefact.manifest import Artefact
 from swallow_exp.artefact.progress import say
 from swallow_exp.corpus.build_corpus import read_documents, read_pairs
@@ -42,6 +43,7 @@ def heldout_tasks(source: HeldoutSource, limit: int | None = None, *, separator:
     if not source.corpus.counts["heldout"]["documents"]:
         say(f"heldout_{source.name}: the corpus {source.corpus.id} holds nothing out, so this task is left out")
         return []
+    require_sound(source.corpus, only="heldout.jsonl.zst")
     count = limit or NUM_DOCUMENTS
     if source.kind == "documents":
         return [Task(f"heldout_{source.name}", VERSION, "heldout", ROLLING, _documents(source.corpus, count), (BITS_PER_BYTE,))]
