@@ -16,4 +16,9 @@ The noun of a stage is its conf group, its package, its command, its artefact fo
 Source: Swallow (COLM 2024), "Continual Pre-Training for Cross-Lingual LLM Adaptation".
 """
 
+import os
+
+# Read when huggingface_hub is first imported, here and in every process we start: no requests but those for models and datasets.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

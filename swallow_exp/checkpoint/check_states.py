@@ -16,9 +16,9 @@ from swallow_exp.artefact.files import read_json, sha256_file
 from swallow_exp.artefact.manifest import find_artefact
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.artefact.progress import track
-from swallow_exp.checkpoint.index import CheckpointRecord, is_own, resolve_export
+from swallow_exp.checkpoint.index import CheckpointRecord, is_own, read_checkpoints, resolve_export
 from swallow_exp.checkpoint.state import COMPLETE_NAME, find_states, leftovers, torn_states
-from swallow_exp.model.folder import CONFIG_NAME, GENERATION_NAME, TOKENIZER_NAMES, stored_tensors
+from swallow_exp.model.folder import CONFIG_NAME, GENERATION_NAME, TOKENIZER_NAMES, read_model_config, stored_tensors
 from swallow_exp.model.identity import SIDE_NAMES, check_sides, check_weights
 
 
@@ -30,18 +30,24 @@ def check_export(folder: Path) -> None:
     if missing:
         raise RunFailed(f"the export {folder} has no {missing[0]}")
     try:
+        read_model_config(folder)
         stored_tensors(folder)
     except RequestError as error:
         raise RunFailed(error.given) from error
 
 
 def recorded_sides(run: RunPaths, record: CheckpointRecord) -> dict[str, str]:
-    """Name -> sha256 of the files beside the weights of a record's export, as they were written; those that are known."""
-    if is_own(record):
+    """Name -> sha256 of the files beside the weights of a record's export, as they were written; those that are known.
+
+    Exports of earlier versions say nothing of them: theirs are copies of those of the start weights, config.json excepted.
+    """
+    if record.sides:
         return dict(record.sides)
-    start = find_artefact(resolve_export(run, record))
-    known = start.manifest.get("sha256", {}) if start is not None else {}
-    return {name: digest for name, digest in known.items() if name in SIDE_NAMES}
+    own = is_own(record)
+    start = next((one for one in read_checkpoints(run) if one.trained_tokens == 0 and not is_own(one)), None) if own else record
+    artefact = find_artefact(resolve_export(run, start)) if start is not None and start.export else None
+    known = artefact.manifest.get("sha256", {}) if artefact is not None else {}
+    return {name: digest for name, digest in known.items() if name in SIDE_NAMES and not (own and name == CONFIG_NAME)}
 
 
 def require_export(run: RunPaths, record: CheckpointRecord) -> Path:

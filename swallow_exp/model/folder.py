@@ -123,7 +123,6 @@ def fetch_model(name: str, *, asked: str, revision: str | None = None, patterns:
 
     network   the setting that forbids requests, as `paths.network`: only a copy that was downloaded earlier is used. None: they are allowed
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is first imported: no requests but for the model
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

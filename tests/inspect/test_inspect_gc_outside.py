@@ -63,7 +63,7 @@ def test_an_absolute_place_is_no_record(run: RunPaths, victim: Path) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["checkpoints/tokens_99999", "checkpoints/tokens_400/state", "checkpoints/tokens_100/export", "checkpoints/tokens_500/state.partial"],
+    ["tokens_99999", "tokens_400/state", "tokens_100/export", "tokens_500/state.partial"],
 )
 def test_links_are_not_followed(run: RunPaths, victim: Path, place: str) -> None:
     link, before = run.checkpoints / place, contents(victim)
