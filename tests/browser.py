@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 # Chromium reads commands from descriptor 3 and writes answers to 4; this child puts the pipes there and becomes the browser.
 _LAUNCHER = """
 import fcntl, os, sys
@@ -188,7 +188,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"].get("exception", {}).get("description")
         return answer["result"].get("value")
 
-    def wait_for(self, code: str, seconds: float = 10.0) -> None:
+    def wait_for(self, code: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Until the expression is true; AssertionError when it never is."""
         end = time.monotonic() + seconds
         while not self.evaluate(f"Boolean({code})"):

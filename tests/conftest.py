@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -24,7 +25,7 @@ Swallow = Callable[..., subprocess.CompletedProcess[str]]
 def swallow(tmp_path: Path) -> Swallow:
     """Run `python -m swallow_exp ...` in a folder of its own, with its own output root."""
 
-    def run(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, timeout: float = PATIENCE_SECONDS, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "SWALLOW_OUT": str(tmp_path / "out"), **environment}
         command = [sys.executable, "-m", "swallow_exp", *words]
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout, check=False)

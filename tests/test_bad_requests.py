@@ -9,10 +9,10 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS, wait_until
 
 from swallow_exp import cli
 
@@ -306,12 +306,9 @@ def test_sigterm_ends_a_light_verb_with_a_word(user: Path) -> None:
     """A build that is stopped says how to go on and leaves nothing half-written."""
     (user / "data" / "good.jsonl").write_text("".join(GOOD_LINE + "\n" for _ in range(400_000)), encoding="utf-8")
     process = subprocess.Popen([sys.executable, "-m", "swallow_exp", "corpus", *MINE], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list((user / "out").rglob("*.partial-*")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: list((user / "out").rglob("*.partial-*")), process, pause=0.01)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 75
     assert errors == "swallow: stopped; what is finished is kept, the same command continues\n"
     assert not list((user / "out").rglob("*.partial-*"))

@@ -57,21 +57,28 @@ def write_crossed(out: Path, *, seeds: tuple[int, ...] = SEEDS, gain: float = 1.
     return out
 
 
-def test_an_interaction_is_one_difference_of_differences_and_is_found(tmp_path: Path) -> None:
-    study = load_study(write_crossed(tmp_path), "parallel")
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only, but for the report."""
+    return write_crossed(tmp_path_factory.mktemp("crossed"))
+
+
+def test_an_interaction_is_one_difference_of_differences_and_is_found(crossed: Path) -> None:
+    study = load_study(crossed, "parallel")
     (one,) = find_interactions(study)  # read either way it is the same number
     assert one.label == "mixed vs none: vocabulary ja against base" and len(set(one.cells)) == 4
-    claims = {c.task: c for c in compare_contrasts(study) if c.kind == INTERACTION}
-    by_label = {(c.contrast, c.task): c for c in compare_contrasts(study)}
+    all_claims = compare_contrasts(study)
+    claims = {c.task: c for c in all_claims if c.kind == INTERACTION}
+    by_label = {(c.contrast, c.task): c for c in all_claims}
     with_pairs, without = by_label["mixed vs none (ja)", "mini_choice"], by_label["mixed vs none (base)", "mini_choice"]
     found = claims["mini_choice"]
     assert found.difference == pytest.approx(with_pairs.difference - without.difference)
     assert found.verdict == "helps more" and found.score is None and found.relative_change is None
     assert claims["mini_en_ja"].verdict == INCONCLUSIVE
     assert np.mean(found.seed_differences) == pytest.approx(found.difference)
-    page = build_report(tmp_path, "parallel").read_text(encoding="utf-8")
+    page = build_report(crossed, "parallel").read_text(encoding="utf-8")
     assert "Does one choice change what another does?" in page and "1 helps more" in page
-    document = json.loads((tmp_path / "reports/parallel/claims.json").read_text(encoding="utf-8"))
+    document = json.loads((crossed / "reports/parallel/claims.json").read_text(encoding="utf-8"))
     assert [c["task"] for c in document["interactions"]] == [c.task for c in claims.values()]
 
 
@@ -80,8 +87,8 @@ def test_an_interaction_of_single_runs_has_no_verdict(tmp_path: Path) -> None:
     assert {c.verdict for c in compare_contrasts(study)} == {ONE_RUN}
 
 
-def test_expectations_are_scored_by_contrast_task_and_the_others(tmp_path: Path) -> None:
-    study = load_study(write_crossed(tmp_path), "parallel")
+def test_expectations_are_scored_by_contrast_task_and_the_others(crossed: Path) -> None:
+    study = load_study(crossed, "parallel")
     claims = compare_contrasts(study)
     template = next(c for c in claims if c.task == "mini_choice")
     up, down = (replace(template, verdict=v, difference=d) for v, d in ((IMPROVED, 3.0), (DEGRADED, -3.0)))
@@ -98,8 +105,8 @@ def test_expectations_are_scored_by_contrast_task_and_the_others(tmp_path: Path)
     assert words == "Of 2 expectations stated before the runs: 1 as expected, 1 against, 0 undecided."
 
 
-def test_down_is_a_direction_of_the_score_and_fewer_bits_are_better(tmp_path: Path) -> None:
-    study = load_study(write_crossed(tmp_path), "parallel")
+def test_down_is_a_direction_of_the_score_and_fewer_bits_are_better(crossed: Path) -> None:
+    study = load_study(crossed, "parallel")
     bits = next(c for c in compare_contrasts(study) if c.task == "heldout_english")
     fewer = replace(bits, verdict=IMPROVED, difference=-0.1)
     assert [s.result for s in score_expectations(replace(study, signs={"heldout_english": "down"}), [fewer])] == [AS_EXPECTED]

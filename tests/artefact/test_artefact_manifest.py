@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import wait_until
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import HashedFile, sha256_file
@@ -120,16 +120,9 @@ def start_builder(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert path.exists()
-
-
 def test_a_killed_builder_leaves_nothing_trusted(tmp_path: Path) -> None:
     builder = start_builder(tmp_path, seconds=60)
-    wait_for(tmp_path / "log")
+    wait_until((tmp_path / "log").exists)
     builder.send_signal(signal.SIGKILL)
     builder.communicate()
     assert find_artefact(tmp_path / "a-1") is None and not (tmp_path / "a-1").exists()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import wait_until
 
 from swallow_exp.artefact import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHILD = (
-    "from swallow_exp.artefact.processes import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
+    "from swallow_exp.artefact.processes import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(600)"
 )
 PARENT = """
 import subprocess, sys
@@ -33,16 +32,14 @@ def test_a_child_dies_with_a_killed_parent() -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
-    for _ in range(100):
+
+    def is_over() -> bool:
         try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        if ") Z " in Path(f"/proc/{child}/stat").read_text(encoding="utf-8"):
-            return  # dead, not yet collected by the system
-        time.sleep(0.1)
-    os.kill(child, signal.SIGKILL)
-    raise AssertionError("the child lives on")
+            return ") Z " in Path(f"/proc/{child}/stat").read_text(encoding="utf-8")  # dead, not yet collected by the system
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_until(is_over)
 
 
 def test_whoever_starts_a_process_of_ours_ties_it_to_itself() -> None:
@@ -59,7 +56,7 @@ def test_one_that_is_lost_gives_the_others_their_grace(monkeypatch: pytest.Monke
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
     with processes.Children() as children:
         lost = children.start([sys.executable, "-S", "-c", "raise SystemExit(3)"])
-        deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+        deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)"
         left = children.start([sys.executable, "-S", "-c", deaf], output=subprocess.PIPE)
         assert left.stdout is not None and left.stdout.readline()
         assert not children.wait(lambda: lost.poll() is not None)
@@ -71,6 +68,6 @@ def test_one_that_is_lost_gives_the_others_their_grace(monkeypatch: pytest.Monke
 
 def test_nothing_is_left_when_the_block_fails() -> None:
     with pytest.raises(ValueError, match="a fault"), processes.Children() as children:
-        children.start([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+        children.start([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
         raise ValueError("a fault")
     assert [process.returncode for process in children.processes] == [-signal.SIGKILL]

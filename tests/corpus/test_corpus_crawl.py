@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from archive_pages import article, write_archives
+from patience import PATIENCE_SECONDS, wait_until
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.schema import SourceConfig
@@ -25,7 +25,7 @@ def crawl(folder: Path, *words: str, **environment: str) -> subprocess.Completed
     archives = [str(path) for path in sorted((folder / "in").glob("*.gz"))]
     command = [sys.executable, "-m", "swallow_exp.corpus.crawl", *archives, "--out", str(folder / "out"), *words]
     env = {**os.environ, **environment}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 @pytest.fixture
@@ -65,9 +65,7 @@ def test_a_crawl_whole_and_killed_in_the_middle(folder: Path) -> None:
         start_new_session=True,
     )
     marks = folder / "out" / "work" / "logs" / "filter" / "completions"
-    deadline = time.monotonic() + 120
-    while not (marks.is_dir() and any(marks.iterdir())) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: marks.is_dir() and any(marks.iterdir()), killed, pause=0.01)
     os.killpg(killed.pid, 9)
     killed.wait()
     finished = {mark.name: mark.stat().st_mtime_ns for mark in marks.iterdir()}

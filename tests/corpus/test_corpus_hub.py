@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from patience import PATIENCE_SECONDS
 from pyarrow import parquet
 
 from swallow_exp.artefact.errors import RequestError
@@ -236,7 +237,7 @@ def test_the_hub_is_read_at_the_commit(tmp_path: Path, hub_address: str) -> None
     env = {**os.environ, "HF_ENDPOINT": hub_address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     env.pop("HF_HUB_OFFLINE")
     command = [sys.executable, "-c", SCRIPT, json.dumps(requests)]
-    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert result.returncode == 0, result.stderr
     whole, part, *others = [json.loads(line) for line in result.stdout.splitlines()]
     assert sorted(whole["train"] + whole["heldout"]) == sorted(f"d{row}" for row in range(30))

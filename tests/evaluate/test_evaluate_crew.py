@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from patience import PATIENCE_SECONDS, wait_until
 
 from swallow_exp.artefact.processes import free_port
 from swallow_exp.config.schema import SuiteConfig
@@ -86,10 +85,10 @@ def test_a_lost_process_ends_the_others(victim: int, tmp_path: Path, random_expo
         subprocess.Popen(command, env=_environment(**shared, RANK=str(n), LOCAL_RANK=str(n)), stderr=subprocess.PIPE, text=True)
         for n in range(2)
     ]
-    _wait_for(lambda: any(tmp_path.glob("models/*/evaluations/tokens_0/*/result.json")))
+    wait_until(lambda: any(tmp_path.glob("models/*/evaluations/tokens_0/*/result.json")))
     workers[victim].kill()
     other = workers[1 - victim]
-    _, said = other.communicate(timeout=60)
+    _, said = other.communicate(timeout=PATIENCE_SECONDS)
     workers[victim].communicate()
     assert other.returncode == 1 and "another process of this evaluation is gone" in said and "Traceback" not in said
     finished = _results(tmp_path)
@@ -106,21 +105,14 @@ def test_the_launcher_says_who_was_lost(tmp_path: Path, random_export: Path) -> 
     )
     arguments = [sys.executable, "-c", script, str(tmp_path), str(random_export), json.dumps(asdict(LONG))]
     launcher = subprocess.Popen(arguments, env=_environment(), stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: any(tmp_path.glob("models/*/evaluations/tokens_0/*/result.json")))
+    wait_until(lambda: any(tmp_path.glob("models/*/evaluations/tokens_0/*/result.json")))
     children = [int(pid) for pid in Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()]
     assert len(children) == 2
     os.kill(children[1], signal.SIGKILL)
-    _, said = launcher.communicate(timeout=60)
+    _, said = launcher.communicate(timeout=PATIENCE_SECONDS)
     assert launcher.returncode == 1 and "process 1 by SIGKILL" in said, said
     assert launch_evaluation(tmp_path, [], suite=LONG, model=str(random_export), processes=2) == 0
     assert list(_results(tmp_path)) == sorted(LONG.tasks)
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_share_that_fails_fails_the_question_and_nobody_is_left_behind() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.files import read_json
 from swallow_exp.artefact.paths import RunPaths
@@ -28,7 +29,7 @@ from pathlib import Path
 import torch
 from swallow_exp.evaluate import run
 torch.set_num_threads(1)
-out, run_id, log, hang = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+out, run_id, log, hang, hanging = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]
 ask, asked = run.evaluate_task, []
 def note(word, task):
     with open(log, "a") as handle:
@@ -37,7 +38,8 @@ def slowly(model, task):
     note("start", task)
     if len(asked) == hang:
         time.sleep(600)
-    time.sleep(0.5)
+    while hang == 99 and len(asked) == 1 and sum(line.split()[:2] == [hanging, "start"] for line in open(log)) < 2:
+        time.sleep(0.02)
     outcome = ask(model, task)
     asked.append(task)
     note("end", task)
@@ -48,8 +50,9 @@ print(summary.evaluated, summary.already_done, summary.failures)
 """
 
 
-def _start(out: Path, run_id: str, log: Path, hang: int = 99) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", EVALUATOR, str(out), run_id, str(log), str(hang)]
+def _start(out: Path, run_id: str, log: Path, hang: int = 99, hanging: int = 0) -> subprocess.Popen[str]:
+    """One that hangs in its task number `hang`, or one that awaits that of the process `hanging` in its own second task."""
+    command = [sys.executable, "-c", EVALUATOR, str(out), run_id, str(log), str(hang), str(hanging)]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -71,12 +74,13 @@ def test_a_killed_evaluator_loses_one_task_and_nothing_is_done_twice(
     run_id, calm = make_run("shared", {0: (random_export, "d0")}, suite), make_run("calm", {0: (random_export, "d1")}, suite)
     log = tmp_path / "log"
     log.touch()
-    doomed, other = _start(tmp_path, run_id, log, hang=1), _start(tmp_path, run_id, log)
+    doomed = _start(tmp_path, run_id, log, hang=1)
+    other = _start(tmp_path, run_id, log, hanging=doomed.pid)
 
     def words() -> list[list[str]]:
         return [line.split() for line in log.read_text().splitlines()]
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:  # the doomed one hangs in its second task, the other has done everything else
         mine = [word for pid, word, _ in words() if pid == str(doomed.pid)]
         if mine == ["start", "end", "start"] and sum(word == "end" for _, word, _ in words()) == len(TASKS) - 1:
@@ -88,7 +92,7 @@ def test_a_killed_evaluator_loses_one_task_and_nothing_is_done_twice(
     assert other.poll() is None, "it waits for the task that the doomed one holds"
     hanging = [task for pid, word, task in words() if pid == str(doomed.pid)][-1]
     doomed.send_signal(signal.SIGKILL)
-    said, errors = other.communicate(timeout=60)
+    said, errors = other.communicate(timeout=PATIENCE_SECONDS)
     doomed.communicate()
     assert other.returncode == 0, errors
     evaluated = sum(word == "end" for pid, word, _ in words() if pid == str(other.pid))

@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS, wait_until
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST, RequestError
 from swallow_exp.artefact.files import read_json
@@ -215,11 +215,9 @@ def test_a_signal_to_the_launcher_stops_the_evaluator(tmp_path: Path, make_run: 
     code = f"import sys; from pathlib import Path; from swallow_exp.evaluate.launch import launch_evaluation as l; sys.exit(l(Path({str(tmp_path)!r}), [{run_id!r}]))"  # noqa: E501
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     run = RunPaths.of(tmp_path, run_id)
-    deadline = time.monotonic() + 60
-    while not list(read_events(run.events)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: list(read_events(run.events)), process, pause=0.1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == EXIT_PREEMPTED
+    assert process.wait(timeout=PATIENCE_SECONDS) == EXIT_PREEMPTED
     done = list(read_evaluations(tmp_path, run_id))
     assert 0 < len(done) < 3 * len(tokens)
     assert all(len(read_items(tmp_path, record).item_ids) == 40 for record in done)

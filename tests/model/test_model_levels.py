@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from pair_worker import WAYS, train
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.model.folder import save_weights
 
@@ -40,7 +41,7 @@ def pair(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Figures:
     command = [sys.executable, str(worker), str(folder)]
     tails = [[str(rank), str(work / "store"), str(work / "found.json")] for rank in (0, 1)]
     processes = [subprocess.Popen([*command, *tail], stderr=subprocess.PIPE, text=True) for tail in tails]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     found: Figures = json.loads((work / "found.json").read_text())
     return found

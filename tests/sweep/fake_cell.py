@@ -29,6 +29,8 @@ if __name__ == "__main__":
         handle.write(f"{os.getpid()}\n")
     attempts = int(read_status(run.status).get("attempts") or 0) + 1
     write_status(run.status, "running", attempts=attempts)
+    while "FAKE_CELLS_GO" in os.environ and not Path(os.environ["FAKE_CELLS_GO"]).exists():
+        time.sleep(0.02)
     steps = run.folder / "steps"
     done = len(steps.read_text().splitlines()) if steps.exists() else 0
     for step in range(done, STEPS):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS, wait_until
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import read_json, write_json_atomic
@@ -75,10 +76,13 @@ def test_a_cell_without_its_export_is_not_finished(make_grid: Callable[..., Any]
 def test_two_sweeps_share_the_cells(make_grid: Callable[..., Any]) -> None:
     grid = make_grid(8)
     grid.break_cells([3])
-    environment = {**os.environ, "FAKE_CELLS_SECONDS": "0.1"}
+    go = grid.out.parent / "go"
+    environment = {**os.environ, "FAKE_CELLS_GO": str(go)}
     command = [sys.executable, str(DRILL), str(grid.out), "8", "2"]
     sweeps = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [sweep.wait(timeout=100) for sweep in sweeps] == [1, 1]  # both list the failure
+    wait_until(lambda: {sweep.pid for sweep in sweeps} == {read_lease(job.lease).get("pid") for job in grid.jobs()} - {None})
+    go.touch()  # however late the second came, it has cells of its own
+    assert [sweep.wait(timeout=PATIENCE_SECONDS) for sweep in sweeps] == [1, 1]  # both list the failure
     assert grid.launches() == [1] * 8  # and it was tried once
     holders = {read_lease(job.lease)["pid"] for job in grid.jobs()}
     assert holders == {sweep.pid for sweep in sweeps}
@@ -194,12 +198,11 @@ def test_a_slurm_job_that_was_queued_again_does_not_wait_for_itself(tmp_path: Pa
 def test_a_run_that_was_taken_over_ends_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
     code = "import time; from pathlib import Path; from swallow_exp.sweep import lease; lease.BEAT_SECONDS = 0.05; "
-    code += f"lease.keep_lease(Path({str(path)!r}), 'g', lambda: time.sleep(60) or 0)"
+    code += f"lease.keep_lease(Path({str(path)!r}), 'g', lambda: time.sleep(600) or 0)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    while not read_lease(path):
-        time.sleep(0.01)
+    wait_until(lambda: read_lease(path), process)
     write_json_atomic(path, {"token": "theirs", **ELSEWHERE})
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1 and "another process has taken this run over" in errors
     assert read_lease(path)["token"] == "theirs"
 
@@ -255,7 +258,7 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(make_grid: Callable[
 def test_a_stopped_sweep_says_what_never_started(make_grid: Callable[..., Any]) -> None:
     grid = make_grid(3)
     first, second, third = grid.jobs()
-    saving = "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); os.kill(os.getppid(), 2); time.sleep(30)"
+    saving = "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); os.kill(os.getppid(), 2); time.sleep(600)"
     write_status(first.run.status, "preempted", trained_tokens=2, cause="SIGTERM")
     jobs = [replace(first, command=(sys.executable, "-c", saving)), second, third]
     codes = run_locally(jobs, at_once=1)
@@ -285,21 +288,20 @@ def test_cells_that_are_refused_for_one_reason_are_said_once(make_grid: Callable
     assert [line.strip() for line in listed.splitlines()[2:]] == ["cell-0", "cell-1", "cell-2"]
 
 
-def test_progress_without_a_terminal(make_grid: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal(
+    make_grid: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("swallow_exp.sweep.board.LINE_SECONDS", 0.0)
     grid = make_grid(1)
     (job,) = grid.jobs()
-    grid.cells[0].composed.config.tracking.log_line_seconds, before = 0.0, grid.cells[0].composed.config.tracking.log_line_seconds
-    try:
-        with Board(grid.cells, grid.out) as board:
-            board.started(job.run_id, job.log)
-            write_status(job.run.status, "running", trained_tokens=500)
-            row = {"kind": "train", "trained_tokens": 500, "tokens_per_second": 100.0}
-            append_events(job.run.events, [row])
-            board.refresh()
-            write_status(job.run.status, "failed", cause="no memory")
-            board.finished(job.run_id, 1, job.log)
-    finally:
-        grid.cells[0].composed.config.tracking.log_line_seconds = before
+    with Board(grid.cells, grid.out) as board:
+        board.started(job.run_id, job.log)
+        write_status(job.run.status, "running", trained_tokens=500)
+        row = {"kind": "train", "trained_tokens": 500, "tokens_per_second": 100.0}
+        append_events(job.run.events, [row])
+        board.refresh()
+        write_status(job.run.status, "failed", cause="no memory")
+        board.finished(job.run_id, 1, job.log)
     budget = grid.cells[0].composed.config.budget.tokens
     assert capsys.readouterr().err.splitlines() == [
         f"cell-0: started, log {job.log}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
@@ -112,7 +113,7 @@ def test_notice_under_slurm_queues_the_job_again(make_grid: Callable[..., Any], 
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setattr("swallow_exp.sweep.multirun.REQUEUE_SECONDS", 0.0)
     notice = f"os.kill({os.getpid()}, {int(signal.SIGUSR1)})"
-    saving = f"import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); {notice}; time.sleep(30)"
+    saving = f"import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); {notice}; time.sleep(600)"
     job = replace(make_grid(1).jobs()[0], command=(sys.executable, "-c", saving))
     assert carry_out_job(job) == 75
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
@@ -128,7 +129,7 @@ def app(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A Hydra app of somebody's own, with this project's sweeper."""
     line = [sys.executable, str(Path(__file__).with_name("hydra_app.py")), "-m", "hydra/sweeper=swallow", *words]
     env = {**os.environ, "SWALLOW_OUT": str(tmp_path / "out")}
-    return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def test_any_hydra_app_can_use_the_sweeper(tmp_path: Path) -> None:

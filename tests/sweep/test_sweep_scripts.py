@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.config.compose import compose_config
@@ -123,7 +124,7 @@ def test_a_signal_of_the_scheduler_reaches_the_run(site: Path, tmp_path: Path, a
     write_scripts(sweep, system=system, to=tmp_path / "jobs")
     until_ready = f"while [ ! -e {site}/ready ]; do sleep 0.05; done"
     script = f"bash {tmp_path}/jobs/train_{sweep.cells[0].run_id}.sh & job=$!; {until_ready}; kill -USR1 $job; wait $job"
-    assert subprocess.run(["bash", "-c", script], check=False, timeout=60).returncode == 3
+    assert subprocess.run(["bash", "-c", script], check=False, timeout=PATIENCE_SECONDS).returncode == 3
 
 
 def test_header_asks_for_what_the_machine_says(tmp_path: Path, asked_grid: Any) -> None:

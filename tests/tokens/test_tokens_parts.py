@@ -13,6 +13,7 @@ import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.files import sha256_file
@@ -192,8 +193,8 @@ blocks.BATCH_CHARACTERS, parts.PART_BLOCKS = 100, 2
 encoded = build_shards.encoded_blocks
 
 def slowly(*args, **options):
-    for block in encoded(*args, **options):
-        time.sleep(float(sys.argv[4]))
+    for count, block in enumerate(encoded(*args, **options)):
+        time.sleep(float(sys.argv[4]) if count < int(sys.argv[5]) else 600)
         yield block
 
 build_shards.encoded_blocks = slowly
@@ -202,8 +203,8 @@ print(build_shards.build_tokens(corpus, vocabulary, out=Path(sys.argv[3])).folde
 """
 
 
-def start_builder(corpus: Artefact, vocabulary: Artefact, out: Path, seconds: float) -> subprocess.Popen[str]:
-    words = [str(corpus.folder), str(vocabulary.folder), str(out), str(seconds)]
+def start_builder(corpus: Artefact, vocabulary: Artefact, out: Path, seconds: float, most: int) -> subprocess.Popen[str]:
+    words = [str(corpus.folder), str(vocabulary.folder), str(out), str(seconds), str(most)]
     return subprocess.Popen([sys.executable, "-c", BUILDER, *words], stdout=subprocess.PIPE, text=True)
 
 
@@ -212,9 +213,10 @@ def test_killed_twice_and_finished(japanese, expanded, world, tmp_path) -> None:
     work = work_folder(tmp_path / "artefacts" / "tokens" / whole.id)
     dice, finished = random.Random(os.urandom(8)), 0
     for _ in range(2):
-        builder = start_builder(japanese, expanded, tmp_path, 0.05)
         # at most 5 and 10 of the 13 parts there are: a builder that has finished cannot be killed
-        lines, wanted, deadline = 0, finished + 1 + dice.randrange(1, 5), time.monotonic() + 60
+        more = 1 + dice.randrange(1, 5)
+        builder = start_builder(japanese, expanded, tmp_path, 0.05, most=2 * more + 2)
+        lines, wanted, deadline = 0, finished + more, time.monotonic() + PATIENCE_SECONDS
         while lines < wanted + 1 and time.monotonic() < deadline and builder.poll() is None:
             lines = (work / "parts.jsonl").read_bytes().count(b"\n") if (work / "parts.jsonl").exists() else 0
             time.sleep(dice.random() / 50)
@@ -224,7 +226,7 @@ def test_killed_twice_and_finished(japanese, expanded, world, tmp_path) -> None:
         assert not (tmp_path / "artefacts" / "tokens" / whole.id).exists()
         before, finished = finished, (work / "parts.jsonl").read_bytes().count(b"\n") - 1
         assert finished > before  # the second builder kept the parts of the first
-    builder = start_builder(japanese, expanded, tmp_path, 0)
+    builder = start_builder(japanese, expanded, tmp_path, 0, most=1000)
     folder = Path(builder.communicate()[0].strip())
     assert builder.returncode == 0 and folder.name == whole.id
     assert {name: (folder / name).read_bytes() for name in payload(whole)} == payload(whole)

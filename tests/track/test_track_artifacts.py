@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from evaluated_run import add_mark, add_result
 from outbox_events import evaluation_event, train_events
+from patience import PATIENCE_SECONDS
 from wandb_log import read_fragments
 from wandb_server import Call, FakeWandbServer, Fault
 
@@ -103,7 +104,7 @@ def test_offline_fragments_are_complete_after_sync(evaluated: RunPaths, server: 
     append_events(evaluated.events, train_events(20, 22))
     assert send(evaluated, OFFLINE) == 2
     fragments = [str(path) for path in evaluated.publication_folder("wandb-offline").iterdir()]
-    subprocess.run([WANDB, "sync", *fragments], check=True, capture_output=True, timeout=60)
+    subprocess.run([WANDB, "sync", *fragments], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
     assert_server_has_everything_once(server, evaluated)
     data = evaluated.publication_folder("wandb-offline-data")
     assert len(list(data.iterdir())) == 2  # the second has the table anew: its summary replaces the first's

@@ -92,7 +92,7 @@ def test_a_run_ends_well_whatever_the_server_does(server: FakeWandbServer, swall
     assert read_status(run.status)["state"] == "trained"
     losses = [row.loss for row in read_curve(run.out, run_id)]
     server.faults.clear()
-    done = swallow("publish", run_id, "--mode", "online", timeout=120)
+    done = swallow("publish", run_id, "--mode", "online")
     assert done.returncode == 0 and f"{run_id}: " in done.stdout
     known = server.runs["swallow_exp", run_id]
     assert [row["train/loss"] for row in known.rows() if "train/loss" in row] == losses and known.state == "finished"

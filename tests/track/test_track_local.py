@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from browser import Browser, Page, find_chromium
 from dashboard_study import EVALUATIONS, LEVELS, NAME, ROWS, STEP_TOKENS, evaluation_rows, run_id, train_row, write_study
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.errors import RequestError
 from swallow_exp.artefact.paths import RunPaths, trackio_folder
@@ -212,7 +213,7 @@ def test_a_browser_sees_the_curves_over_tokens_without_smoothing(out: Path, dash
         hosts = {url.split("/")[2] for url in page.requests if not url.startswith(("data:", "blob:"))}
         assert hosts == {address.split("/")[2]}  # nothing from anywhere else
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0 and "Traceback" not in errors
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from outbox_events import KILLED_PUBLISHER, evaluation_event, train_events
+from patience import PATIENCE_SECONDS
 from wandb_server import FakeWandbServer, Fault, ServerRun
 
 from swallow_exp.artefact.errors import RequestError, RunFailed
@@ -95,7 +96,7 @@ def test_offline_fragments_synced_later_equal_publishing_online(run: RunPaths, s
     fragments = [str(path) for path in run.publication_folder("wandb-offline").iterdir()]
     assert len(fragments) == 2
     wandb = Path(sys.executable).with_name("wandb")
-    subprocess.run([wandb, "sync", *fragments], check=True, capture_output=True, timeout=60)
+    subprocess.run([wandb, "sync", *fragments], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
     assert_server_has_the_outbox(server, run)
     assert send(run) == 0  # and the two ways do not get into each other's
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import SPIKE, inject
+from patience import PATIENCE_SECONDS
 from test_train_losses import TOLERANCE, largest_difference, load_export, losses_of, start_of, stream_of
 from tiny_run import GLOBAL_BATCH, NUM_STEPS, Train, make_run, plain_loop, tiny_config
 
@@ -53,10 +54,10 @@ def test_a_curve_like_the_published_ones_raises_no_alarm_and_a_spike_does() -> N
 
 def test_a_judgement_costs_microseconds() -> None:
     judge, losses = Guards(NumericsConfig()).judge, synthetic_curve(1)[:2_000].tolist()
-    started = time.perf_counter()
+    started = time.process_time()
     for loss in losses:
         judge(loss, 0.5)
-    assert (time.perf_counter() - started) / len(losses) < 1e-3
+    assert (time.process_time() - started) / len(losses) < 1e-3
 
 
 def test_limits_in_a_row_and_in_all() -> None:
@@ -181,7 +182,7 @@ def test_two_processes_agree_when_one_goes_wrong(tiny_out: Path, base_tokenizer:
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     environment |= {"FAULTS": json.dumps(faults), "FAULT_RANK": "1"}
     command = [*LAUNCHER, str(run.folder), "2", "fault_worker.py"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("step 18: the loss is not finite") == 1  # both stopped there, one said it
     assert "train step 3: update left out: " in done.stderr and "Traceback" not in done.stderr

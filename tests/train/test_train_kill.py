@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kill_drill import drill
+from patience import PATIENCE_SECONDS, besides_progress, wait_until
 from tiny_run import FAKE_WORKER, NUM_STEPS, FakeStream, Train, make_run, plain_loop, tiny_config
 
 from swallow_exp.artefact.files import read_json
@@ -25,19 +24,11 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 LAUNCHER = (sys.executable, str(Path(__file__).with_name("fake_launch.py")))
 
 
-def start(command: tuple[str, ...], *words: str, delay: float = 0.0) -> subprocess.Popen[str]:
+def start(command: tuple[str, ...], *words: str, delay: float = 0.0, **more: str) -> subprocess.Popen[str]:
     """Every step takes at least `delay` seconds."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    environment |= {"FAKE_STREAM_DELAY": str(delay), "PYTHONWARNINGS": "default"}
+    environment |= {"FAKE_STREAM_DELAY": str(delay), "PYTHONWARNINGS": "default", **more}
     return subprocess.Popen([*command, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 90, pause: float = 0.02) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"it ended first ({process.returncode}): {process.communicate()}"
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(pause)
 
 
 def newest_step(run: RunPaths) -> int:
@@ -69,12 +60,12 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     run, _, _ = make_run(tiny_out, "kill", tiny_config(), tokenizer=base_tokenizer)
 
     # killed while the third state is half-written
-    process = start(FAKE_WORKER, str(run.folder), delay=0.05)
-    wait_until(lambda: newest_step(run) == 8, process)
+    process = start(FAKE_WORKER, str(run.folder), delay=0.1)
+    wait_until(lambda: newest_step(run) >= 8, process)
     wait_until(lambda: any(run.checkpoints.glob("*/state.partial")), process, pause=0.0)
     process.kill()
     process.communicate()
-    assert newest_step(run) in (8, 12)
+    assert 8 <= newest_step(run) < NUM_STEPS
     assert read_status(run.status)["state"] == "running"
 
     # asked to stop: saves at once, between two marks, and says so
@@ -82,8 +73,8 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     stopped_at, known = newest_step(run), num_rows(run)
     wait_until(lambda: num_rows(run) > known, process)
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (75, "", "")
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, output, besides_progress(errors)) == (75, "", "")
     status = read_status(run.status)
     assert (status["state"], status["cause"], status["attempts"]) == ("preempted", "SIGTERM", 2)
     assert stopped_at < newest_step(run) == status["step"] < NUM_STEPS
@@ -94,17 +85,19 @@ def test_a_killed_run_ends_with_the_same_weights(tiny_out: Path, base_tokenizer:
     process.kill()
     process.communicate()
     process = start(FAKE_WORKER, str(run.folder))
-    output, errors = process.communicate(timeout=120)
-    assert (process.returncode, output, errors) == (0, "", "")
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, output, besides_progress(errors)) == (0, "", "")
     assert [r.digest for r in read_checkpoints(run)] == [r.digest for r in read_checkpoints(undisturbed)]
     assert not list(run.checkpoints.glob("*/*.partial"))
     rows = {row["step"]: row["loss"] for row in read_events(run.events, "train")}
     assert rows == {row["step"]: row["loss"] for row in read_events(undisturbed.events, "train")}
 
-    started = time.monotonic()
-    process = start(FAKE_WORKER, str(run.folder))
-    assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
-    assert time.monotonic() - started < 10  # torch is not even imported
+    process = start(FAKE_WORKER, str(run.folder), PYTHONPROFILEIMPORTTIME="1")
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    lines = errors.splitlines()
+    assert process.returncode == 0 and output == "" and all(line.startswith("import time:") for line in lines), errors
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert "swallow_exp.train.worker" in imported and "torch" not in imported
     assert read_status(run.status)["attempts"] == 4
 
 
@@ -114,10 +107,10 @@ def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_ou
 
     # a stop signal that reaches only the second process stops both
     process = start(LAUNCHER, str(run.folder), "2", delay=0.3)
-    wait_until(lambda: newest_step(run) == 4, process)
+    wait_until(lambda: newest_step(run) >= 4, process)
     os.kill(ranks_of(run)[1], signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (75, "", "")
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, output, besides_progress(errors)) == (75, "", "")
     assert read_status(run.status)["state"] == "preempted"
     stopped_at = newest_step(run)
     assert 4 < stopped_at < NUM_STEPS
@@ -134,14 +127,14 @@ def test_two_processes_agree_to_stop_die_together_and_equal_a_plain_loop(tiny_ou
     process = start(LAUNCHER, str(run.folder), "2", delay=0.3)
     wait_until(lambda: newest_step(run) > stopped_at, process)
     os.kill(ranks_of(run)[1], signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert ranks_of(run) == {}
     assert read_status(run.status)["state"] == "failed"
 
     process = start(LAUNCHER, str(run.folder), "2")
-    output, errors = process.communicate(timeout=120)
-    assert (process.returncode, output, errors) == (0, "", "")
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, output, besides_progress(errors)) == (0, "", "")
     rows = {row["step"]: row for row in read_events(run.events, "train")}
     losses, _, norms = plain_loop(config, weights.folder, FakeStream(inputs["fake_stream"]["vocabulary_size"]))
     assert max(abs(rows[step + 1]["loss"] - losses[step]) for step in range(NUM_STEPS)) <= 1e-5

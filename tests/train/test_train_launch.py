@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_SECONDS, wait_until
 from tiny_run import make_run, tiny_config
 
 from swallow_exp.artefact import processes
@@ -24,6 +25,8 @@ from swallow_exp.train.nodes import NodeRank, first_host
 from swallow_exp.train.strategy import Processes
 
 RANK = "import os, sys, time; rank = int(os.environ['RANK']); "
+LONG = 2 * PATIENCE_SECONDS  # what a process would go on for that nobody ends
+HANG_SECONDS = 10.0  # what a collective may take; the slowest that does not hang must take less
 
 
 FAULTY_WORKER = (sys.executable, str(Path(__file__).with_name("faulty_worker.py")))
@@ -33,6 +36,11 @@ SAY = "from pathlib import Path; from swallow_exp.train.failures import *; folde
 def saying_worker(program: str) -> tuple[str, ...]:
     """A worker that may use train/failures.py."""
     return (sys.executable, "-c", RANK + SAY + program)
+
+
+def awaits(*files: Path) -> str:
+    """A program that ends once all the files are there and written."""
+    return f"while not all(os.path.exists(f) and os.path.getsize(f) for f in {[str(file) for file in files]}): time.sleep(0.02)"
 
 
 def worker(program: str) -> tuple[str, ...]:
@@ -59,9 +67,10 @@ def test_the_others_are_killed_when_one_fails(tmp_path: Path, monkeypatch: pytes
     run = RunPaths(tmp_path)
     write_status(run.status, "running")
     note = f"open({str(tmp_path)!r} + f'/pid_{{rank}}', 'w').write(str(os.getpid())); "
+    program = note + f"rank and time.sleep({LONG}); exec({awaits(tmp_path / 'pid_1')!r}); os.kill(os.getpid(), 9)"
     started = time.monotonic()
-    assert launch_training(run, processes=2, worker=worker(note + "time.sleep(60 if rank else 0.5); os.kill(os.getpid(), 9)")) == 1
-    assert time.monotonic() - started < 20
+    assert launch_training(run, processes=2, worker=worker(program)) == 1
+    assert time.monotonic() - started < LONG
     assert not Path(f"/proc/{(tmp_path / 'pid_1').read_text()}").exists()
     status = read_status(run.status)
     assert status["state"] == "failed" and "SIGKILL" in status["cause"]
@@ -78,7 +87,7 @@ def test_a_worker_learns_its_place(tmp_path: Path) -> None:
 def test_workers_die_with_a_killed_launcher(tmp_path: Path) -> None:
     real = (
         "from swallow_exp.artefact.processes import die_with_parent; import os, time; die_with_parent(); "
-        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep({LONG})"
     )
     program = (
         "import sys; from pathlib import Path; from swallow_exp.artefact.paths import RunPaths; "
@@ -87,17 +96,16 @@ def test_workers_die_with_a_killed_launcher(tmp_path: Path) -> None:
     )
     launcher = subprocess.Popen([sys.executable, "-c", program])
     pid = tmp_path / "pid"
-    deadline = time.monotonic() + 60
-    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: pid.exists() and pid.read_text(), launcher)
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
-    while Path(f"/proc/{pid.read_text()}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid.read_text()}").exists()
+    wait_until(lambda: not Path(f"/proc/{pid.read_text()}").exists())
 
 
-def test_the_first_cause_is_on_top_and_in_the_status(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_first_cause_is_on_top_and_in_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", PATIENCE_SECONDS)  # the second may be slow to start
     run = RunPaths(tmp_path)
     write_status(run.status, "running")
     lost = "RuntimeError('[pair.cc:553] Connection closed by peer [127.0.0.1]:7061. Check the logs')"
@@ -110,7 +118,10 @@ def test_the_first_cause_is_on_top_and_in_the_status(tmp_path: Path, capfd: pyte
     assert read_status(run.status)["cause"] == "rank 1: ValueError: bad row"
 
 
-def test_a_killed_process_is_named_before_the_connections_that_broke(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_process_is_named_before_the_connections_that_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", PATIENCE_SECONDS)
     run = RunPaths(tmp_path)
     write_status(run.status, "running")
     lost = "write_failure(folder, failure_of(rank, RuntimeError('Connection reset by peer'))); sys.exit(1)"
@@ -120,7 +131,10 @@ def test_a_killed_process_is_named_before_the_connections_that_broke(tmp_path: P
     assert read_status(run.status)["cause"].startswith("rank 1: killed by SIGKILL")
 
 
-def test_a_wrong_request_of_every_process_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_request_of_every_process_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_SECONDS", PATIENCE_SECONDS)
     program = (
         "from swallow_exp.artefact.errors import RequestError; "
         "write_failure(folder, failure_of(rank, RequestError('x=1', expected='x=2', remedy='set x'))); sys.exit(2)"
@@ -132,7 +146,9 @@ def test_a_wrong_request_of_every_process_is_one_line(tmp_path: Path, capfd: pyt
 
 def drill(out: Path, tokenizer: Path, *, rank: int, how: str) -> tuple[RunPaths, float]:
     """Break one of two real processes; the run, and the seconds from the fault to the launcher's answer."""
-    config = tiny_config(strategy={"data_parallel": 2}, machine={"collective_timeout_seconds": 4.0 if how == "hang" else 60.0})
+    config = tiny_config(
+        strategy={"data_parallel": 2}, machine={"collective_timeout_seconds": HANG_SECONDS if how == "hang" else PATIENCE_SECONDS}
+    )
     run, inputs, _ = make_run(out, f"fault_{how}_{rank}", config, tokenizer=tokenizer)
     write_json_atomic(run.inputs, {**inputs, "fault": {"rank": rank, "step": 6, "how": how}})
     assert launch_training(run, processes=2, worker=FAULTY_WORKER) == 1
@@ -141,7 +157,7 @@ def drill(out: Path, tokenizer: Path, *, rank: int, how: str) -> tuple[RunPaths,
 
 def test_a_hang_in_one_process_ends_the_run_and_is_named(tiny_out: Path, base_tokenizer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run, seconds = drill(tiny_out, base_tokenizer, rank=1, how="hang")
-    assert 4.0 <= seconds < 4.0 + processes.GRACE_SECONDS + 6.0
+    assert HANG_SECONDS <= seconds < HANG_SECONDS + processes.GRACE_SECONDS + PATIENCE_SECONDS  # the worker hangs for longer
     said = capfd.readouterr().err
     assert re.match(r"rank 1 of 2 failed: hangs: the others waited for it in vain, at File .*faulty_worker.py", said)
     assert "rank 0: RuntimeError" in said.split("what followed from it:")[1]
@@ -151,7 +167,7 @@ def test_a_hang_in_one_process_ends_the_run_and_is_named(tiny_out: Path, base_to
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
-    ("how", "limit", "words"), [("raise", 8, "ValueError: the disk sang"), ("kill", 8, "SIGKILL"), ("hang", 15, "hangs")]
+    ("how", "limit", "words"), [("raise", 60, "ValueError: the disk sang"), ("kill", 60, "SIGKILL"), ("hang", 90, "hangs")]
 )
 def test_fault_drill(
     how: str, limit: float, words: str, rank: int, tiny_out: Path, base_tokenizer: Path, capfd: pytest.CaptureFixture[str]
@@ -171,8 +187,10 @@ def test_two_nodes_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     write_status(run.status, "running")
     note = "open(os.path.join(sys.argv[1], f'place_{rank}'), 'w').write(' '.join(os.environ[n] for n in "
     note += "('LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_PORT'))); "
+    placed = awaits(*(tmp_path / f"place_{rank}" for rank in range(4)))
     fails = (
-        note + "rank == 2 and (time.sleep(1), write_failure(folder, failure_of(rank, ValueError('bad row'))), sys.exit(1)); time.sleep(60)"
+        f"{note}rank == 2 and (exec({placed!r}), write_failure(folder, failure_of(rank, ValueError('bad row'))), sys.exit(1)); "
+        f"time.sleep({LONG})"
     )
     program = (
         "import sys; from pathlib import Path; from swallow_exp.artefact.paths import RunPaths; from swallow_exp.train import launch; "
@@ -186,8 +204,8 @@ def test_two_nodes_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         subprocess.Popen([sys.executable, "-c", program], env={**shared, "NODE_RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    said = [node.communicate(timeout=60)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [1, 1] and time.monotonic() - started < 30
+    said = [node.communicate(timeout=PATIENCE_SECONDS)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [1, 1] and time.monotonic() - started < LONG
     assert all(text.startswith("rank 2 of 4 failed: ValueError: bad row") for text in said), said
     places = [(tmp_path / f"place_{rank}").read_text().split() for rank in range(4)]
     assert places == [[local, "4", "2", shared["MASTER_PORT"]] for local in "0101"]

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from patience import PATIENCE_SECONDS, besides_progress
 from tiny_run import GLOBAL_BATCH, NUM_STEPS, FakeStream, Train, make_run, plain_loop, tiny_config
 
 from swallow_exp.artefact.errors import RequestError
@@ -64,7 +65,7 @@ def train_group(runs: Sequence[RunPaths], *, processes: int) -> None:
     for rank in range(processes):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
         group.append(subprocess.Popen(command, env={**shared, **place}, stderr=subprocess.PIPE, text=True))
-    said = [process.communicate(timeout=300)[1] for process in group]
+    said = [besides_progress(process.communicate(timeout=PATIENCE_SECONDS)[1]) for process in group]
     assert [process.returncode for process in group] == [0] * processes, said[0][-3000:]
     assert said == [""] * processes  # libraries have nothing to warn of
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.train import screen
 from swallow_exp.train.screen import LogLines, Pace, format_duration, train_line
@@ -76,7 +77,9 @@ def test_the_bar_on_a_terminal() -> None:
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, stderr=theirs, stdout=subprocess.PIPE, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stderr=theirs, stdout=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=True
+    )
     os.close(theirs)
     seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(ours, 100_000).decode())
     os.close(ours)

@@ -6,31 +6,44 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from swallow_exp.artefact.processes import Children
-from swallow_exp.train.stopping import StopRequest
+from swallow_exp.train.stopping import ECHO_SECONDS, StopRequest
 
 LISTEN = """
 import os, sys, time
 from swallow_exp.train import stopping
-stopping.ECHO_SECONDS = 0.3
+class Clock:
+    now = 0.0
+    monotonic = staticmethod(lambda: Clock.now)
+stopping.time = Clock
 stop = stopping.StopRequest()
 stop.install()
 print("listening", flush=True)
 while not stop.asked:
     time.sleep(0.01)
 print(stop.cause, flush=True)
-time.sleep(60)
+for seconds in sys.stdin:
+    Clock.now += float(seconds)
+    print("later", flush=True)
 """
 
 
 def listening() -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", LISTEN], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "listening\n"
     return process
+
+
+def let_pass(process: subprocess.Popen[str], seconds: float) -> None:
+    """On the process's own clock, once it has taken every signal that was sent; it must be alive."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(f"{seconds}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "later\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -39,11 +52,9 @@ def test_a_repeated_signal_ends_the_process_at_once(number: signal.Signals) -> N
     process.send_signal(number)
     assert process.stdout is not None and process.stdout.readline() == f"{number.name}\n"
     process.send_signal(number)  # the echo of the first, from a launcher
-    time.sleep(0.1)
-    assert process.poll() is None
-    time.sleep(0.4)
+    let_pass(process, ECHO_SECONDS + 0.1)
     process.send_signal(number)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == -number
 
 
@@ -51,12 +62,11 @@ def test_a_notice_asks_however_often() -> None:
     process = listening()
     process.send_signal(signal.SIGUSR1)
     assert process.stdout is not None and process.stdout.readline() == "SIGUSR1\n"
-    time.sleep(0.4)
+    let_pass(process, ECHO_SECONDS + 0.1)
     process.send_signal(signal.SIGUSR1)
-    time.sleep(0.4)
+    let_pass(process, ECHO_SECONDS + 0.1)
     process.send_signal(signal.SIGTERM)  # the time is up: still saving
-    time.sleep(0.2)
-    assert process.poll() is None
+    let_pass(process, 0.2)
     process.kill()
     process.communicate()
 
