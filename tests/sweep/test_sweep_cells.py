@@ -285,21 +285,20 @@ def test_cells_that_are_refused_for_one_reason_are_said_once(make_grid: Callable
     assert [line.strip() for line in listed.splitlines()[2:]] == ["cell-0", "cell-1", "cell-2"]
 
 
-def test_progress_without_a_terminal(make_grid: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal(
+    make_grid: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     grid = make_grid(1)
     (job,) = grid.jobs()
-    grid.cells[0].composed.config.tracking.log_line_seconds, before = 0.0, grid.cells[0].composed.config.tracking.log_line_seconds
-    try:
-        with Board(grid.cells, grid.out) as board:
-            board.started(job.run_id, job.log)
-            write_status(job.run.status, "running", trained_tokens=500)
-            row = {"kind": "train", "trained_tokens": 500, "tokens_per_second": 100.0}
-            append_events(job.run.events, [row])
-            board.refresh()
-            write_status(job.run.status, "failed", cause="no memory")
-            board.finished(job.run_id, 1, job.log)
-    finally:
-        grid.cells[0].composed.config.tracking.log_line_seconds = before
+    monkeypatch.setattr("swallow_exp.sweep.board.LINE_SECONDS", 0.0)
+    with Board(grid.cells, grid.out) as board:
+        board.started(job.run_id, job.log)
+        write_status(job.run.status, "running", trained_tokens=500)
+        row = {"kind": "train", "trained_tokens": 500, "tokens_per_second": 100.0}
+        append_events(job.run.events, [row])
+        board.refresh()
+        write_status(job.run.status, "failed", cause="no memory")
+        board.finished(job.run_id, 1, job.log)
     budget = grid.cells[0].composed.config.budget.tokens
     assert capsys.readouterr().err.splitlines() == [
         f"cell-0: started, log {job.log}",
