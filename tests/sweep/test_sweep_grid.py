@@ -110,4 +110,4 @@ def test_what_was_asked_of_the_other_cells_stays_in_the_record(tmp_path: Path) -
     tasks = [[cell["tasks"] for cell in sweep["cells"]] for sweep in (whole, part)]  # type: ignore[attr-defined]
     assert tasks[0] == [6] * 4 and tasks[1][0] == tasks[1][2] == 6 and tasks[1][1] != 6
     write_json_atomic(sweep_file(tmp_path, "miniature"), {})  # torn: written anew
-    assert len(write(tmp_path, "+sweep=miniature", "vocabulary=miniature_ja")["cells"]) == 4  # type: ignore[arg-type]
+    assert len(write(tmp_path, "+sweep=miniature", "vocabulary=miniature_ja")["cells"]) == 12  # type: ignore[arg-type]
