@@ -79,4 +79,4 @@ def test_show_runs_from_the_wheel_in_any_folder(wheel: Path, tmp_path: Path) -> 
     grid = subprocess.run(
         [sys.executable, "-m", "swallow_exp", "plan", "miniature"], cwd=elsewhere, env=env, capture_output=True, text=True, check=False
     )
-    assert grid.returncode == 0 and "4 cells" in grid.stdout
+    assert grid.returncode == 0 and "12 cells" in grid.stdout

@@ -18,9 +18,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from swallow_exp.artefact.errors import EXIT_FAILED
 
@@ -108,7 +109,105 @@ def start_process(
     return subprocess.Popen(command, env=known, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True)
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+class Process(Protocol):
+    """What this project needs of a process: a part of subprocess.Popen."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | Any:
+        """None while it runs, the negative signal when one ended it."""
+
+    def poll(self) -> int | None:
+        """Look once, and return `returncode`."""
+
+    def wait(self) -> int:
+        """Until it has ended."""
+
+    def send_signal(self, sig: int) -> None:
+        """Nothing happens when it has ended."""
+
+    def terminate(self) -> None:
+        """As a SIGTERM."""
+
+
+class ForkedProcess:
+    """A function that runs in a copy of this process, which has imported already what the function needs.
+
+    It behaves as a process of `start_process` does: a session of its own, no input, no signal
+    handlers of this process. The caller sees to it that this process computes in one thread.
+    """
+
+    def __init__(self, work: Callable[[], int], *, environment: Mapping[str, str] | None = None) -> None:
+        """Start it. `work` returns the exit code; an exception is printed and gives 1."""
+        self.returncode: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        up, told = os.pipe()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # none may meet our handlers in the copy
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                os.setsid()
+                os.close(up)
+                os.close(told)
+                _live_as_copy(work, held, {**(os.environ if environment is None else environment), PARENT_VARIABLE: str(parent)})
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        os.close(told)
+        with open(up, "rb") as pipe:
+            pipe.read()  # until it has its session, by which it can be killed with what it starts
+
+    def poll(self) -> int | None:
+        """As of subprocess.Popen."""
+        return self._collect(os.WNOHANG)
+
+    def wait(self) -> int:
+        """As of subprocess.Popen."""
+        code = self._collect(0)
+        assert code is not None
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """As of subprocess.Popen."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """As of subprocess.Popen."""
+        self.send_signal(signal.SIGTERM)
+
+    def _collect(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+def _live_as_copy(work: Callable[[], int], held: Iterable[int], environment: Mapping[str, str]) -> None:
+    """Never returns: what this process would do next is not for its copy to do."""
+    code = EXIT_FAILED
+    try:
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.environ.clear()
+        os.environ.update(environment)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def kill_group(process: Process) -> None:
     """End a process of `start_process` at once, with whatever it started inside its session."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
@@ -129,7 +228,7 @@ class Children:
             insist_kills: Whether the second request ends the processes at once.
         """
         self.stop = stop or StopSignals()
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         self._on_stop, self._insist_kills = on_stop, insist_kills
         self._passed_on = 0
 
@@ -148,11 +247,18 @@ class Children:
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         """As `start_process`."""
-        self.processes.append(start_process(command, **options))
-        return self.processes[-1]
+        process = start_process(command, **options)
+        self.processes.append(process)
+        return process
+
+    def fork(self, work: Callable[[], int], **options: Any) -> ForkedProcess:
+        """As `ForkedProcess`."""
+        process = ForkedProcess(work, **options)
+        self.processes.append(process)
+        return process
 
     @property
-    def running(self) -> list[subprocess.Popen[bytes]]:
+    def running(self) -> list[Process]:
         """Those that have not ended."""
         return [process for process in self.processes if process.poll() is None]
 

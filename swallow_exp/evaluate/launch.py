@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST
@@ -21,6 +22,7 @@ from swallow_exp.artefact.progress import say
 from swallow_exp.config.schema import SuiteConfig
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+WORKER = (sys.executable, "-m", "swallow_exp.evaluate.worker")
 FINE = (None, EXIT_DONE, EXIT_PREEMPTED)
 
 
@@ -32,27 +34,40 @@ def launch_evaluation(
     suite: SuiteConfig | None = None,
     model: str | None = None,
     processes: int = 1,
+    fork: bool = False,
 ) -> int:
     """Evaluate what is missing of `run_ids`, or of one `model` (folder or hub name); returns the evaluator's exit code (1: killed).
 
     suite      instead of each run's own; needed for a model
     processes  that share every question: one a GPU, or a few on a processor
+    fork       whether the evaluator is a copy of this process, which has imported already what it needs
     """
     if not run_ids and model is None:
         return EXIT_DONE
-    command = [sys.executable, "-m", "swallow_exp.evaluate.worker", "--out", str(out)]
+    arguments = ["--out", str(out)]
     for task in tasks or ():
-        command += ["--tasks", task]
+        arguments += ["--tasks", task]
     if suite is not None:
-        command += ["--suite", json.dumps(asdict(suite))]
+        arguments += ["--suite", json.dumps(asdict(suite))]
     if model is not None:
-        command += ["--model", model]
+        arguments += ["--model", model]
+    arguments += ["--", *run_ids]
     port = str(free_port())
     with Children() as children:
         for rank in range(processes):
-            children.start([*command, "--", *run_ids], environment=_environment(rank, processes, port))
+            environment = _environment(rank, processes, port)
+            if fork:
+                children.fork(partial(_work, arguments), environment=environment)
+            else:
+                children.start([*WORKER, *arguments], environment=environment)
         code = _wait(children)
     return code if code in (EXIT_DONE, EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_PREEMPTED) else EXIT_FAILED
+
+
+def _work(arguments: Sequence[str]) -> int:
+    from swallow_exp.evaluate.worker import main
+
+    return main(arguments)
 
 
 def _environment(rank: int, processes: int, port: str) -> dict[str, str]:

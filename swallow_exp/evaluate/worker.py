@@ -29,6 +29,8 @@ from swallow_exp.config.schema import SuiteConfig
 if TYPE_CHECKING:
     from swallow_exp.evaluate.run import Summary
 
+ENVIRONMENT = {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}  # read by libraries while they are imported
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m swallow_exp.evaluate.worker", description="Evaluate the checkpoints of runs.")
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suite = SuiteConfig(**json.loads(options.suite)) if options.suite else None
     # before anything heavy is imported: offline unless the suite allows the network, quiet, one tokenizer thread
     offline = {} if suite is not None and suite.network else {"HF_HUB_OFFLINE": "1"}
-    for name, value in {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", **offline}.items():
+    for name, value in {**ENVIRONMENT, **offline}.items():
         os.environ.setdefault(name, value)
     stop = _StopSignals()
     started = time.monotonic()

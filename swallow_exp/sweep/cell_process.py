@@ -21,6 +21,8 @@ from swallow_exp.artefact.processes import die_with_parent
 from swallow_exp.artefact.progress import say
 from swallow_exp.config import Composed, Config
 from swallow_exp.record.store import read_config
+from swallow_exp.sweep.warm import STOPPED, import_once, may_fork
+from swallow_exp.train.fit import is_trained
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,12 +35,15 @@ def main(arguments: Sequence[str]) -> int:
 
         (folder,) = arguments
         config = Config.of(read_config(RunPaths(Path(folder))))
-        return carry_out(Composed(config, asdict(config)))
+        fork = may_fork(config) and not is_trained(RunPaths(Path(folder)))  # evaluation alone imports once anyway
+        if fork:
+            import_once()
+        return carry_out(Composed(config, asdict(config)), fork=fork)
     except SwallowError as error:
         say(f"swallow: {' '.join(str(error).split())}")
         return error.exit_code
     except KeyboardInterrupt:
-        say("swallow: stopped; what is finished is kept, the same command continues")
+        say(STOPPED)
         return EXIT_PREEMPTED
 
 

@@ -34,6 +34,7 @@ from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.lease import HANDED_DOWN, Lease, claim_lease, is_held, read_lease
 from swallow_exp.sweep.prepare import config_text
 from swallow_exp.train.fit import is_trained
+from swallow_exp.train.launch import ALLOCATOR
 
 PROCESS = (sys.executable, "-m", "swallow_exp.sweep.cell_process")  # carries the run of a folder out
 AWAIT_SECONDS = 2.0  # between two looks at cells that others hold
@@ -196,7 +197,7 @@ def _begin(job: CellJob, codes: dict[str, int], children: Children) -> _Running 
     write_text_atomic(job.run.config, job.config)
     make_folder(job.log.parent)
     with job.log.open("ab") as handle:
-        environment = {**os.environ, HANDED_DOWN: str(lease.record["token"])}
+        environment = {**ALLOCATOR, **os.environ, HANDED_DOWN: str(lease.record["token"])}
         process = children.start(job.command, environment=environment, output=handle, errors=subprocess.STDOUT)
     return _Running(job, lease, process)
 

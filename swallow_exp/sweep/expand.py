@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from swallow_exp.record.contrast import group_of
 from swallow_exp.record.identity import IDENTITY_GROUPS, identity_of, run_id_of
 from swallow_exp.sweep.composer import CellComposer
 from swallow_exp.sweep.narrow import has_part
-from swallow_exp.sweep.question import Question
+from swallow_exp.sweep.question import FIRST_SEED, Question
+
+MARKS = "budget.checkpoint_every_tokens="
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def expand_question(question: Question, overrides: Sequence[str] = (), config_di
     composer.prepare(wanted)
     for choices, seed in wanted:
         mine, composed = composer.words(choices, seed), composer.compose(choices, seed)
+        if question.curves == FIRST_SEED and seed != question.seeds[0] and not any(word.startswith(MARKS) for word in mine):
+            mine, composed = _ends_alone(mine, composed)
         check_task_names(composed.config)
         identity = identity_of(composed.plain)
         run_id = run_id_of(identity)
@@ -73,6 +77,14 @@ def expand_question(question: Question, overrides: Sequence[str] = (), config_di
     if not cells:
         raise _no_cell(question)
     return list(cells.values())
+
+
+def _ends_alone(words: tuple[str, ...], composed: Composed) -> tuple[tuple[str, ...], Composed]:
+    """The same run with no mark between token 0 and its last: marks say what is looked at, not what is trained."""
+    tokens = composed.config.budget.tokens
+    config = replace(composed.config, budget=replace(composed.config.budget, checkpoint_every_tokens=tokens))
+    plain = {**composed.plain, "budget": {**composed.plain["budget"], "checkpoint_every_tokens": tokens}}
+    return (*words, f"{MARKS}{tokens}"), Composed(config, plain)
 
 
 def in_order(question: Question, cells: Sequence[Cell]) -> list[Cell]:

@@ -34,6 +34,7 @@ class Question:
     signs: Mapping[str, Any] = field(default_factory=dict)  # expected directions: task -> up | down | none, or level -> such a mapping
     measures: Mapping[str, str] = field(default_factory=dict)  # task -> the metric that counts, declared before the runs
     last_checkpoints: int = 1  # a run's score is the mean of so many of its last checkpoints
+    curves: str = "all"  # seeds whose every mark is made and evaluated: all | first; the others have token 0 and the last
     null_study: bool = False  # its cells differ in nothing real: what they show is noise between runs
     part: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # factor or seed -> levels asked for this time
 
@@ -89,6 +90,7 @@ def read_question(name: str, config_dirs: Sequence[Path] = ()) -> Question:
         signs=expects if isinstance(expects, dict) else {},
         measures=raw.get("measures") or {},
         last_checkpoints=raw.get("last_checkpoints") or 1,
+        curves=raw.get("curves") or ALL_SEEDS,
         null_study=bool(raw.get("null_study")),
         fixed=raw.get("fixed") or {},
         baseline={factor: str(level) for factor, level in (raw.get("baseline") or {}).items()},
@@ -153,6 +155,7 @@ def _texts(value: Any) -> bool:
 
 
 SIGNS = ("up", "down", "none")
+ALL_SEEDS, FIRST_SEED = "all", "first"
 # key -> (what its value must be, in words, how that is seen); a key that is left out or null is as if it were not there
 SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "question": ("text", lambda value: isinstance(value, str)),
@@ -160,6 +163,7 @@ SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "expects": ("text, or {text: ..., task: up, down or none}", _expects),
     "measures": ("{task: metric}", lambda value: isinstance(value, dict) and _texts([*value, *value.values()])),
     "last_checkpoints": ("a whole number from 1 on", lambda value: type(value) is int and value >= 1),
+    "curves": ("all or first", lambda value: value in (ALL_SEEDS, FIRST_SEED)),
     "null_study": ("true or false", lambda value: isinstance(value, bool)),
     "fixed": ("{group: level}", _names),
     "baseline": ("{group: level}", _names),
@@ -181,6 +185,12 @@ def _check_shape(path: Path, raw: Any) -> None:
         raise RequestError(f"{path}: unknown key {unknown[0]}", expected=f"keys {', '.join(SHAPES)}", remedy="correct or remove it")
     if not raw.get("grids"):
         raise RequestError(f"{path} has no grids", expected="a list of {group: [levels]}", remedy="see sweeps/miniature.yaml")
+    if raw.get("curves") == FIRST_SEED and (raw.get("last_checkpoints") or 1) != 1:
+        raise RequestError(
+            f"{path}: curves: first with last_checkpoints: {raw['last_checkpoints']}",
+            expected="last_checkpoints: 1, as seeds above the first have one mark after token 0",
+            remedy="remove one of them",
+        )
     for key, value in raw.items():
         words, fits = SHAPES[key]
         if value is not None and not fits(value):

@@ -8,6 +8,7 @@ Reads/Writes  runs/*, logs/<run_id>.log
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from swallow_exp.sweep.expand import Cell
 from swallow_exp.sweep.follow import publish_meanwhile, publish_runs
 from swallow_exp.sweep.lease import keep_lease, read_lease
 from swallow_exp.sweep.prepare import await_run, build_stages, output_root, prepare_run, run_paths
+from swallow_exp.sweep.warm import prepare_apart
 from swallow_exp.train.fit import is_trained
 from swallow_exp.train.launch import launch_training
 from swallow_exp.train.nodes import NodeRank
@@ -34,8 +36,10 @@ from swallow_exp.train.nodes import NodeRank
 PATIENCE_SECONDS = 120.0  # for the publication at the end of a job; `swallow publish` sends what it leaves
 
 
-def carry_out(composed: Composed, *, train_only: bool = False) -> int:
+def carry_out(composed: Composed, *, train_only: bool = False, fork: bool = False) -> int:
     """Build what is missing, train, and unless `train_only` evaluate every checkpoint and publish. Returns an exit code; safe to repeat.
+
+    With `fork` these are copies of this process, which has imported what they need (sweep/warm.py).
 
     Its first node holds the run's lease, as a sweep would. Raises RequestError while another process carries the run out.
     """
@@ -44,18 +48,25 @@ def carry_out(composed: Composed, *, train_only: bool = False) -> int:
         return _carry_out(composed, layout, first_node=False, train_only=train_only)
     lease = cell_lease(output_root(composed.config), run_paths(composed).run_id)
     request = request_digest(composed, train_only=train_only)
-    return keep_lease(lease, request, lambda: _carry_out(composed, layout, first_node=True, train_only=train_only))
+    return keep_lease(lease, request, lambda: _carry_out(composed, layout, first_node=True, train_only=train_only, fork=fork))
 
 
-def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_only: bool) -> int:
+def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_only: bool, fork: bool = False) -> int:
     config = composed.config
-    run = prepare_run(composed) if first_node else await_run(composed)
+    fork = fork and threading.active_count() == 1  # a copy of a process with threads may wait for a lock that nobody frees
+    if fork:
+        code = prepare_apart(composed)
+        if code != EXIT_DONE:
+            return code
+        run = run_paths(composed)
+    else:
+        run = prepare_run(composed) if first_node else await_run(composed)
     if is_trained(run):
         say(f"{run.run_id}: trained already")
     else:
         say(f"{run.run_id}: training to {config.budget.tokens:,} tokens")
         with publish_meanwhile(run, config.tracking) if first_node else nullcontext():
-            code = launch_training(run, processes=layout.processes, nodes=layout.nodes)
+            code = launch_training(run, processes=layout.processes, nodes=layout.nodes, fork=fork)
         if code == EXIT_PREEMPTED:
             tokens = int(read_status(run.status).get("trained_tokens") or 0)
             say(f"swallow: {run.run_id} stopped, saved at {tokens:,} tokens; the same command continues")
@@ -65,7 +76,7 @@ def _carry_out(composed: Composed, layout: Layout, *, first_node: bool, train_on
         return EXIT_DONE  # the first node evaluates and publishes
     out = output_root(config)
     if config.suite.tasks:
-        code = launch_evaluation(out, [run.run_id])
+        code = launch_evaluation(out, [run.run_id], fork=fork)
         if code != EXIT_DONE:
             return code
     if config.tracking.wandb_mode is not None:

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from swallow_exp.artefact.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_WRONG_REQUEST, RequestError
 from swallow_exp.artefact.paths import RunPaths
@@ -44,10 +45,14 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": s
 FINE = (None, EXIT_DONE, EXIT_PREEMPTED)
 
 
-def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Sequence[str] = WORKER) -> int:
+def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Sequence[str] = WORKER, fork: bool = False) -> int:
     """Train `run` with `processes` workers, spread over `nodes` (each runs this), and wait for those of this node.
 
-    Returns the exit code; `worker` is the command without the run folder. Raises RequestError when it is unclear which node this is.
+    Args:
+        worker: The command without the run folder.
+        fork: Whether workers are copies of this process, which has imported already what they need, in place of `worker`.
+
+    Returns the exit code. Raises RequestError when it is unclear which node this is.
     """
     _refuse_task_per_process(os.environ, nodes)
     local, first, master = processes // nodes, 0, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -60,7 +65,10 @@ def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Se
     with Children(on_stop=_say_stopping, insist_kills=True) as children:
         ranks = range(first, first + local)
         for environment in _environments(run, ranks, processes, master):
-            children.start([*worker, str(run.folder)], environment=environment)
+            if fork:
+                children.fork(partial(_work, run), environment=environment)
+            else:
+                children.start([*worker, str(run.folder)], environment=environment)
         code = _wait(run, ranks, children, since=since, alone=nodes == 1)
     ends = {rank: process.returncode for rank, process in zip(ranks, children.processes, strict=True)}
     if code in (EXIT_FAILED, EXIT_WRONG_REQUEST) and children.stop.count < 2:
@@ -72,6 +80,12 @@ def launch_training(run: RunPaths, *, processes: int, nodes: int = 1, worker: Se
     if code == EXIT_PREEMPTED and first == 0:
         _note_stop(run, interrupted=children.stop.interrupted)
     return code
+
+
+def _work(run: RunPaths) -> int:
+    from swallow_exp.train.worker import main
+
+    return main([str(run.folder)])
 
 
 def _say_stopping(count: int) -> None:

@@ -32,14 +32,15 @@ def test_a_child_dies_with_a_killed_parent() -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
+    wait_until(lambda: _is_over(child))
 
-    def is_over() -> bool:
-        try:
-            return ") Z " in Path(f"/proc/{child}/stat").read_text(encoding="utf-8")  # dead, not yet collected by the system
-        except (FileNotFoundError, ProcessLookupError):
-            return True
 
-    wait_until(is_over)
+def _is_over(child: int) -> bool:
+    """Whether a process is dead, collected by the system or not yet."""
+    try:
+        return ") Z " in Path(f"/proc/{child}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_whoever_starts_a_process_of_ours_ties_it_to_itself() -> None:
@@ -71,3 +72,48 @@ def test_nothing_is_left_when_the_block_fails() -> None:
         children.start([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
         raise ValueError("a fault")
     assert [process.returncode for process in children.processes] == [-signal.SIGKILL]
+
+
+FORK = """
+import os, signal, sys, time
+from swallow_exp.artefact.processes import Children
+signal.signal(signal.SIGTERM, lambda *_: None)  # of this process alone
+with Children() as children:
+    one = children.fork(lambda: 3)
+    fault = children.fork(lambda: 1 // 0)
+    seen = lambda: print(os.environ["RANK"], os.getpid() == os.getsid(0), sys.stdin.read() == "")
+    told = children.fork(lambda: seen() or 0, environment={"RANK": "7"})
+    stopped = children.fork(lambda: time.sleep(60) or 0)
+    assert stopped.poll() is None
+    stopped.terminate()
+    children.wait()
+    left = children.fork(lambda: time.sleep(60) or 0)
+print([process.returncode for process in children.processes])
+"""
+FORKING_PARENT = """
+import os, time
+from swallow_exp.artefact.processes import Children, die_with_parent
+def work():
+    die_with_parent()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+    return 0
+with Children() as children:
+    children.fork(work)
+    children.wait()
+"""
+
+
+def test_a_copy_ends_and_is_ended_as_a_process_is() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, cwd=REPOSITORY, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["7 True True", f"[3, 1, 0, {-signal.SIGTERM}, {-signal.SIGKILL}]"]
+    assert done.stderr.count("Traceback") == 1 and "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
+def test_a_copy_dies_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", FORKING_PARENT], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    wait_until(lambda: _is_over(child))

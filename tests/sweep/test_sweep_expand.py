@@ -51,6 +51,26 @@ def test_exclude_and_seeds() -> None:
     ]
 
 
+def test_curves_of_the_first_seed_leave_the_others_their_last_mark_and_every_run_its_name() -> None:
+    everywhere, first = (expand_question(question(seeds=[3, 1], curves=curves)) for curves in ("all", "first"))
+    assert [cell.run_id for cell in first] == [cell.run_id for cell in everywhere]
+    for cell, whole in zip(first, everywhere, strict=True):
+        budget = cell.composed.config.budget
+        assert whole.composed.config.budget.marks() != [0, budget.tokens]
+        assert budget.marks() == (whole.composed.config.budget.marks() if cell.seed == 3 else [0, budget.tokens])
+        assert compose_config(cell.overrides).plain == cell.composed.plain
+    asked = expand_question(question(seeds=[3, 1], curves="first"), ["budget.checkpoint_every_tokens=102400"])
+    assert {cell.composed.config.budget.checkpoint_every_tokens for cell in asked} == {102_400}  # whoever asks has the word
+
+
+def test_curves_of_one_seed_do_not_go_with_a_mean_over_marks(tmp_path: Path) -> None:
+    (tmp_path / "sweeps").mkdir()
+    text = "grids: [{vocabulary: [base]}]\ncurves: first\nlast_checkpoints: 2\n"
+    (tmp_path / "sweeps" / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError, match="last_checkpoints: 1"):
+        read_question("mine", [tmp_path])
+
+
 def test_everything_excluded_is_refused() -> None:
     with pytest.raises(RequestError, match="no cell left"):
         expand_question(question(exclude=[{"vocabulary": ["base", "miniature_ja"]}]))
@@ -86,8 +106,8 @@ def test_sweep_file_holds_all_that_a_report_needs(tmp_path: Path) -> None:
     asked = read_question("miniature")
     write_sweep(tmp_path, asked, expand_question(asked))
     sweep = read_json(sweep_file(tmp_path, "miniature"))
-    assert [cell["label"] for cell in sweep["cells"]] == ["base none", "miniature_ja none", "base ntp_mixed", "base miniature_ti_mixed"]
-    assert {contrast["label"] for contrast in sweep["contrasts"]} == {
+    assert [cell["label"] for cell in sweep["cells"]] == ["base none", "miniature_ja none", "base ntp_mixed", "base miniature_ti_mixed"] * 3
+    assert len(sweep["contrasts"]) == 9 and {contrast["label"] for contrast in sweep["contrasts"]} == {
         "miniature_ja vs base (none)",
         "ntp_mixed vs none (base)",
         "miniature_ti_mixed vs none (base)",

@@ -94,7 +94,7 @@ def test_the_record_keeps_every_cell(tmp_path: Path) -> None:
         assert sweep_file(tmp_path, "miniature").read_bytes() == before
     variant = write(tmp_path, "+sweep=miniature", "budget=smoke")
     assert sweep_file(tmp_path, "miniature").read_bytes() == before
-    assert variant["name"] != whole["name"] and len(variant["cells"]) == 4  # type: ignore[arg-type]
+    assert variant["name"] != whole["name"] and len(variant["cells"]) == 12  # type: ignore[arg-type]
     assert len(list((tmp_path / "sweeps").iterdir())) == 2
 
 
@@ -108,6 +108,6 @@ def test_what_was_asked_of_the_other_cells_stays_in_the_record(tmp_path: Path) -
     whole = write(tmp_path, "+sweep=miniature", "suite=smoke")
     part = write(tmp_path, "+sweep=miniature", "vocabulary=miniature_ja")
     tasks = [[cell["tasks"] for cell in sweep["cells"]] for sweep in (whole, part)]  # type: ignore[attr-defined]
-    assert tasks[0] == [6] * 4 and tasks[1][0] == tasks[1][2] == 6 and tasks[1][1] != 6
+    assert tasks[0] == [6] * 12 and tasks[1][0] == tasks[1][2] == 6 and tasks[1][1] != 6
     write_json_atomic(sweep_file(tmp_path, "miniature"), {})  # torn: written anew
-    assert len(write(tmp_path, "+sweep=miniature", "vocabulary=miniature_ja")["cells"]) == 4  # type: ignore[arg-type]
+    assert len(write(tmp_path, "+sweep=miniature", "vocabulary=miniature_ja")["cells"]) == 12  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ def app(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_any_hydra_app_can_use_the_sweeper(tmp_path: Path) -> None:
     planned = app(tmp_path, "+sweep=miniature", "parallel=none", "hydra.sweeper.plan_only=true")
     assert planned.returncode == 0, planned.stderr
-    assert [line.split()[-1] for line in planned.stdout.splitlines()] == ["launch"] * 2 and "2 of the 4 cells" in planned.stderr
+    assert [line.split()[-1] for line in planned.stdout.splitlines()] == ["launch"] * 6 and "6 of the 12 cells" in planned.stderr
     tried = app(tmp_path, "seed=0,1")  # whose base model is not there
     assert tried.returncode == 2 and "2 of 2 cells are not done" in tried.stdout
     logs = sorted((tmp_path / "out" / "logs").iterdir())
