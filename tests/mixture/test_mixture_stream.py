@@ -123,8 +123,8 @@ def test_positions_are_given_with_attention_inside_documents(shards: dict[str, A
             restarts += begins_here
     assert restarts > 50
     inputs = {
-        "mixture": {"folder": plan.folder.relative_to(tmp_path)},
-        "tokens": {name: {"folder": artefact.folder} for name, artefact in shards.items()},
+        "mixture": {"folder": plan.folder.relative_to(tmp_path), "digest": plan.digest},
+        "tokens": {name: {"folder": artefact.folder, "digest": "made"} for name, artefact in shards.items()},
     }
     for artefact in shards.values():
         (artefact.folder / "manifest.json").write_text('{"digest": "made"}', encoding="utf-8")

@@ -18,7 +18,7 @@ from tiny_run import MARK_EVERY, NUM_STEPS, Train, make_run, tiny_config
 from whole_checkpoints import check_checkpoints
 
 from swallow_exp.artefact.errors import RequestError
-from swallow_exp.artefact.files import read_json, write_json_atomic
+from swallow_exp.artefact.files import read_json, sha256_file, write_json_atomic
 from swallow_exp.artefact.paths import RunPaths
 from swallow_exp.checkpoint.export import export_state
 from swallow_exp.checkpoint.index import read_checkpoints, resolve_export
@@ -234,7 +234,10 @@ def test_dropout_is_refused(undisturbed: RunPaths, base_tokenizer: Path, train_h
     run, inputs, weights = make_run(undisturbed.out, "dropout", tiny_config(), tokenizer=base_tokenizer)
     changed = run.folder / "weights"
     shutil.copytree(weights.folder, changed)
-    write_json_atomic(changed / "config.json", {**read_json(changed / "config.json"), "attention_dropout": 0.1})
+    config, manifest = changed / "config.json", read_json(changed / "manifest.json")
+    write_json_atomic(config, {**read_json(config), "attention_dropout": 0.1})
+    manifest["files"]["config.json"], manifest["sha256"]["config.json"] = config.stat().st_size, sha256_file(config)
+    write_json_atomic(changed / "manifest.json", manifest)  # as if it had been built so
     folder = str(changed.relative_to(run.out))
     write_json_atomic(run.inputs, {**inputs, "weights": {**inputs["weights"], "folder": folder}})
     with pytest.raises(RequestError, match=r"attention_dropout=0\.1; expected no dropout"):
