@@ -13,7 +13,7 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@
 
-demo: .venv/.installed ## the whole pipeline in miniature: about 10 minutes on 2 cores, ends in a page
+demo: .venv/.installed ## the whole pipeline in miniature, three seeds per cell: about 9 minutes on 2 idle cores, ends in a page
 	$(BIN)/swallow demo
 
 test: .venv/.installed lint types layers ## everything CI runs

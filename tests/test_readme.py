@@ -18,7 +18,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 # These take minutes; the same commands at a smaller size are tests/test_pipeline.py.
 REHEARSAL = "swallow train -m +sweep=question --config-dir my budget=smoke mixture.sources.my_pairs.max_documents=100"
-LONG = {REHEARSAL, "make demo", "make test", "swallow train -m +sweep=question --config-dir my", "swallow report question"}
+NULL_STUDY = "swallow train -m +sweep=null base_model=my_model mixture=mine suite=heldout --config-dir my"
+LONG = {REHEARSAL, NULL_STUDY, "make demo", "make test", "swallow train -m +sweep=question --config-dir my", "swallow report question"}
 
 
 def fences(kind: str) -> list[str]:
@@ -57,6 +58,12 @@ def test_command_runs(command: str, users_folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     done = run(command, folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_null_study_of_ones_own_setting_is_twelve_runs(users_folder: Path) -> None:
+    assert NULL_STUDY in README
+    done = run(NULL_STUDY.replace("train -m +sweep=null", "plan null"), users_folder)
+    assert done.returncode == 0 and "12 cells" in done.stdout and done.stdout.count("my_model-base-mine-none-miniature-s") == 12, done.stderr
 
 
 def test_shown_run_is_what_show_prints(tmp_path: Path) -> None:

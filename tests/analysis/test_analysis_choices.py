@@ -187,7 +187,8 @@ def test_a_null_study_leaves_a_register_that_its_setting_finds(tmp_path: Path) -
     entry = register.entry("mini_choice", "accuracy", "both")
     claim = next(c for c in compare_contrasts(load_study(tmp_path, "quiet")) if c.task == "mini_choice")
     assert entry is not None and (entry.num_runs, entry.freedom, entry.within_freedom) == (6, 2, 4)
-    assert 2 * entry.variance / 3 == pytest.approx(claim.run_noise**2)
+    spread = max(entry.variance, entry.within_variance)  # two cells with three seeds: too few to believe in pairing
+    assert 2 * spread / 3 == pytest.approx(claim.run_noise**2)
     setting = setting_of_run(RunPaths.of(tmp_path, "mixed-s1"))
     assert find_register([register], setting) is register and find_register([register], "other") is None
     (tmp_path / "noise" / "torn.json").write_text('{"study": "x", "measures": [{"task"', encoding="utf-8")
