@@ -30,7 +30,7 @@ from analysis.claims.align import Aligned, Arms, align, one
 from analysis.claims.asked import test_of
 from analysis.claims.claim import Interval
 from analysis.claims.influence import influences
-from analysis.claims.variance import NOTHING, Part, items_covariance, margin
+from analysis.claims.variance import NOTHING, Part, items_covariance, margin, pooled_variance
 from analysis.frames import Cell
 from analysis.load import Measure, Study
 from analysis.table import Table
@@ -116,7 +116,7 @@ def _of_measure(task: str, aligned: dict[str, Aligned], labels: int | None) -> l
         shares[label] = (right_SAM, lost_SM, gained_SM, wrong_SM)
     found = []
     corrected = {label: [_corrected(s[1], s[3], labels), _corrected(s[2], s[3], labels)] for label, s in shares.items()}
-    spreads = [_pooled([of[i] for of in corrected.values()]) for i in (0, 1)]
+    spreads = [pooled_variance([100.0 * of[i].mean(axis=1) for of in corrected.values()]) for i in (0, 1)]
     for label, (right_SAM, lost_SM, gained_SM, _) in shares.items():
         forgotten, learnt = (_share(values, spread) for values, spread in zip(corrected[label], spreads, strict=True))
         before, after, lost, gained = (100.0 * float(part.mean()) for part in (right_SAM[:, 0], right_SAM[:, 1], lost_SM, gained_SM))
@@ -130,13 +130,6 @@ def _corrected(changed_SM: np.ndarray, wrong_SM: np.ndarray, labels: int | None)
     if not labels or labels < 2:
         return changed_SM.astype(float)
     return labels / (labels - 1) * (changed_SM - wrong_SM / (labels - 1))
-
-
-def _pooled(values: Sequence[np.ndarray]) -> Part | None:
-    """Variance of one run's share (in squared %) around its cell, over all cells with several runs."""
-    means = [100.0 * of.mean(axis=1) for of in values if len(of) > 1]
-    freedom = sum(len(of) - 1 for of in means)
-    return Part(sum(float(np.square(of - of.mean()).sum()) for of in means) / freedom, freedom) if freedom else None
 
 
 def _share(values_SM: np.ndarray, spread: Part | None) -> Share:

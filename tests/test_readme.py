@@ -63,7 +63,9 @@ def test_command_runs(command: str, users_folder: Path) -> None:
 def test_the_null_study_of_ones_own_setting_is_twelve_runs(users_folder: Path) -> None:
     assert NULL_STUDY in README
     done = run(NULL_STUDY.replace("train -m +sweep=null", "plan null"), users_folder)
-    assert done.returncode == 0 and "12 cells" in done.stdout and done.stdout.count("my_model-base-mine-none-miniature-s") == 12, done.stderr
+    assert done.returncode == 0 and "12 cells" in done.stdout and done.stdout.count("my_model-base-mine-none-miniature-s") == 12, (
+        done.stderr
+    )
 
 
 def test_shown_run_is_what_show_prints(tmp_path: Path) -> None:

@@ -48,9 +48,3 @@ def influences(units_MK: FloatArray, aggregate: str) -> FloatArray:
     sums = units_MK.sum(axis=-2)
     centred = units_MK - (sums / units_MK.shape[-2])[..., None, :]
     return np.asarray(np.einsum("...mk,...k->...m", centred, slopes(sums, aggregate)))
-
-
-def variance_of(influences_M: FloatArray) -> float:
-    """Variance of a score (or of a difference of scores) over its units; 0 for a single unit."""
-    units = len(influences_M)
-    return float(influences_M @ influences_M) * units / (units - 1) if units > 1 else 0.0

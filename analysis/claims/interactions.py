@@ -15,7 +15,7 @@ Reads/Writes  nothing but the study.  Source  paper 5.1 (does expansion help mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from analysis.claims.align import Arms
@@ -65,9 +65,8 @@ def find_interactions(study: Study) -> list[Interaction]:
     return found
 
 
-def _one_factor_between(study: Study, base: Contrast, other: Contrast, choices: dict[str, dict[str, str]] | object) -> str | None:
+def _one_factor_between(study: Study, base: Contrast, other: Contrast, choices: Mapping[str, Mapping[str, str]]) -> str | None:
     """The one axis that separates two contrasts of the same choice; None when it is another number of axes."""
-    assert isinstance(choices, dict)
     if base is other or (base.factor, base.level, base.baseline_level) != (other.factor, other.level, other.baseline_level):
         return None
     axes = [axis for axis in study.axes if axis != base.factor]
@@ -108,6 +107,6 @@ def interaction_claim(comparer: Comparer, interaction: Interaction, measure: Mea
     return comparer.compare(blank, measure, seeds, INTERACTION_WEIGHTS, interaction.cells)
 
 
-def _seed_of(study: Study, arms: Sequence[object]) -> int:
-    run_id = arms[0][-1][1].run_id  # type: ignore[index]
+def _seed_of(study: Study, arms: Arms) -> int:
+    run_id = arms[0][-1][1].run_id
     return next(seed for cell in study.cells for r, seed in zip(cell.run_ids, cell.seeds, strict=True) if r == run_id)

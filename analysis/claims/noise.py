@@ -33,7 +33,7 @@ from scipy.special import fdtrc, fdtri
 
 from analysis.claims.align import Side, score_of
 from analysis.claims.asked import test_of, usual_test
-from analysis.claims.variance import Part
+from analysis.claims.variance import Part, pooled_variance
 from analysis.load import Measure, Study
 from swallow_exp.record.aggregate import FloatArray
 from swallow_exp.record.schema import EvaluationRecord
@@ -107,8 +107,9 @@ def spread_of(scores: Scores, *, floor: float = 0.0, leave_out: Sequence[str] = 
         kept = {cell: of for cell, of in kept.items() if cell != noisy}
     if not kept:
         return None
-    deviations = [list(np.asarray(list(of.values())) - np.mean(list(of.values()))) for of in kept.values()]
-    within = Part(sum(float(np.square(d).sum()) for d in deviations) / (n := sum(len(d) - 1 for d in deviations)) + floor, n)
+    spread = pooled_variance([list(of.values()) for of in kept.values()])
+    assert spread is not None  # every cell that is kept has several seeds
+    within = Part(spread.variance + floor, spread.freedom)
     residuals, freedom = _residuals(kept)
     paired = within
     if freedom > 0:

@@ -25,6 +25,7 @@ Source  Graybill and Wang 1980 (sums of variance components); Satterthwaite 1946
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, hypot, inf, log, sqrt
 
@@ -79,6 +80,13 @@ def items_covariance(influences_SAM: FloatArray) -> FloatArray:
 def quadratic(covariance_AA: FloatArray, weights_A: FloatArray) -> float:
     """Variance of a combination of arms."""
     return max(0.0, float(weights_A @ covariance_AA @ weights_A))
+
+
+def pooled_variance(groups: Iterable[Sequence[float] | FloatArray]) -> Part | None:
+    """Variance around each group's own mean, over all groups of at least two; None where there is none."""
+    several = [np.asarray(of, dtype=np.float64) for of in groups if len(of) > 1]
+    freedom = sum(len(of) - 1 for of in several)
+    return Part(sum(float(np.square(of - of.mean()).sum()) for of in several) / freedom, freedom) if freedom else None
 
 
 def _correction(influences_SAM: FloatArray) -> float:

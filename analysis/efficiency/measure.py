@@ -40,10 +40,6 @@ from swallow_exp.record.token_counts import PAPER_GAIN, PAPER_REDUCTION, PAPER_T
 
 VOCABULARY = "vocabulary"
 HELD_OUT, GENERATED, PAPER = "held out", "generated", "paper"
-NUM_RESAMPLES = 2_000
-MOST_UNITS = (
-    5_000  # of a bootstrap: beyond it neighbouring texts are drawn together, which can only widen the interval where they are alike
-)
 FEW_TEXTS = 10  # assumed: an interval over fewer documents says more about its method than about the text
 # assumed: largest difference in the share of non-ASCII characters at which answers count as the same kind of text. English has four times
 # the characters a token that Japanese has under a base vocabulary: two points of share are some 6% of characters a token.

@@ -42,7 +42,6 @@ class Progress:
 TOKENS = Progress("", "trained_tokens", "trained tokens", "tokens", "the same number of tokens")
 BYTES = Progress("_bytes", "text_bytes", "bytes of text read", "bytes", "the same amount of text")
 FLOPS = Progress("_flops", "flops", "training FLOPs", "FLOPs", "the same compute")
-PROGRESSES = (TOKENS, BYTES, FLOPS)
 
 
 def bytes_text(amount: float) -> str:

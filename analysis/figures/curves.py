@@ -20,7 +20,7 @@ from analysis.claims.align import align, arm_score, one
 from analysis.claims.asked import test_of, usual_test
 from analysis.claims.compare import SAME_TOKENS
 from analysis.claims.influence import influences
-from analysis.claims.variance import NOTHING, Part, items_covariance, margin
+from analysis.claims.variance import NOTHING, Part, items_covariance, margin, pooled_variance
 from analysis.figures.axes import TOKENS, Progress, reached
 from analysis.figures.series import Series
 from analysis.frames import Cell
@@ -70,15 +70,8 @@ def curves_of(study: Study, cells: Sequence[Cell], measures: Sequence[Measure], 
     """
     points = {cell.label: _points_of(study, cell, measures, progress) for cell in cells}
     longest = max((len(of) for of in points.values()), default=0)
-    spreads = [_pooled_spread([of[i].runs_S for of in points.values() if i < len(of)]) for i in range(longest)]
+    spreads = [pooled_variance([of[i].runs_S for of in points.values() if i < len(of)]) for i in range(longest)]
     return {label: _curve(label, of, spreads) for label, of in points.items()}
-
-
-def _pooled_spread(runs: Sequence[tuple[float, ...]]) -> Part | None:
-    """Variance of one run around its cell, over all cells with several runs; None where there is none."""
-    several = [np.asarray(of) for of in runs if len(of) > 1]
-    freedom = sum(len(of) - 1 for of in several)
-    return Part(sum(float(np.square(of - of.mean()).sum()) for of in several) / freedom, freedom) if freedom else None
 
 
 def _curve(label: str, points: Sequence[_Point], spreads: Sequence[Part | None]) -> Curve:

@@ -10,10 +10,10 @@ import pytest
 from analysis.claims.align import Aligned, unit_index
 from analysis.claims.claim import Claim
 from analysis.claims.estimate import CONTRAST_WEIGHTS, estimate
-from analysis.claims.influence import influences, variance_of
+from analysis.claims.influence import influences
 from analysis.claims.judge import is_equivalent
 from analysis.claims.noise import UNKNOWN, RunNoise
-from analysis.claims.variance import Part
+from analysis.claims.variance import Part, seen_covariance
 from swallow_exp.record.aggregate import score_of_sums, summable
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -74,7 +74,10 @@ def covered(make: World, aggregate: str, *, n: int, repetitions: int, seed: int)
     for _ in range(repetitions):
         first, second = make(world, n)
         claim = compared(first, second, aggregate)
-        apart = 1.96 * np.sqrt(variance_of(influences(first, aggregate)) + variance_of(influences(second, aggregate)))
+        apart = 1.96 * np.sqrt(
+            seen_covariance(influences(first, aggregate)[None, None])[0, 0]
+            + seen_covariance(influences(second, aggregate)[None, None])[0, 0]
+        )
         assert claim.items_interval is not None and claim.difference is not None
         intervals = [claim.items_interval, (claim.difference - apart, claim.difference + apart)]
         hits += [low <= truth <= high for low, high in intervals]

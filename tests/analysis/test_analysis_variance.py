@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from analysis.claims.influence import influences, slopes, variance_of
+from analysis.claims.influence import influences, slopes
 from analysis.claims.variance import (
     NOTHING,
     Part,
@@ -59,7 +59,7 @@ def test_the_variance_of_influences_is_that_of_other_items(aggregate: str, chang
     drawn = [float(score_of_sums(units_MK[rng.integers(len(units_MK), size=len(units_MK))].sum(axis=0), aggregate)) for _ in range(3000)]
     of_units = influences(units_MK, aggregate)
     assert of_units.sum() == pytest.approx(0.0, abs=1e-9)
-    assert np.sqrt(variance_of(of_units)) == pytest.approx(np.std(drawn), rel=0.06)
+    assert np.sqrt(seen_covariance(of_units[None, None])[0, 0]) == pytest.approx(np.std(drawn), rel=0.06)
 
 
 def test_what_runs_share_over_items_is_told_from_what_each_has_of_its_own() -> None:
